@@ -1,0 +1,47 @@
+# Every verb of the house. POSIX sh and make 3.81; all work is in scripts/ and the package.
+.POSIX:
+SHELL = /bin/sh
+BIN = .venv/bin
+
+.PHONY: help install demo test check format lock clean
+
+help:
+	@echo "make demo          start everything with the simulator and print a checkout page to open"
+	@echo "make demo AUTO=1   the same purchase without a person; prints the order's timeline"
+	@echo "make test          run every test (installs what it needs, the browser included)"
+	@echo "make check         style, types and layers"
+	@echo "make install       make the environment in .venv and nothing else"
+	@echo "make format        rewrite the code in the house's style"
+	@echo "make lock          resolve requirements/*.txt again"
+	@echo "make clean         remove .venv and caches (never .checkstand, which holds data)"
+
+install:
+	@sh scripts/bootstrap run
+
+demo: install
+	@if [ -n "$(AUTO)" ]; then exec $(BIN)/checkstand demo --auto; else exec $(BIN)/checkstand demo; fi
+
+test:
+	@sh scripts/bootstrap dev
+	@sh scripts/install-browser
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check:
+	@sh scripts/bootstrap dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/generate_sync_client.py --check
+
+format:
+	@sh scripts/bootstrap dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:
+	@sh scripts/bootstrap dev
+	@sh scripts/lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
