@@ -175,10 +175,11 @@ async def test_a_server_that_hangs_up_after_each_answer_causes_no_failure(
 
 
 class LateHangUp(httpcore2.AnyIOBackend):
-    """Lets a kept connection look open to the pool and closed to the next look, once."""
+    """Lets a kept connection look open to the pool, twice, and closed at the third look."""
 
     def __init__(self) -> None:
-        self.looks = iter([False, True])
+        # The pool looks when it takes a connection back and when it lends it out; then we do.
+        self.looks = iter([False, False, True])
 
     async def connect_tcp(self, *args: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
         stream = await super().connect_tcp(*args, **named)
@@ -202,7 +203,7 @@ async def test_a_connection_lost_before_the_first_byte_is_replaced_without_sendi
         answer = await sender.send(url=shop.url, headers=HEADERS, body=b"second")
 
     assert answer.is_delivered
-    assert next(network.looks, None) is None  # both looks were taken
+    assert next(network.looks, None) is None  # all three looks were taken
     assert [body for _, body in shop.heard] == [b"first", b"second"]
     assert shop.connections == 2
 
