@@ -1,0 +1,46 @@
+# Generated from caller.py by scripts/generate_sync_client.py: change that file and run this.
+"""Carries an exchange over a transport. All thinking is in `exchange`; here is only the doing."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from checkstand.binance.calls import Call
+from checkstand.binance.exchange import CallOptions, Party, Pause, Reply, exchange
+from checkstand.binance.transport import Transport, TransportFailure
+from checkstand.binance.wire import encode
+
+Q = TypeVar("Q", bound=msgspec.Struct | Mapping[str, Any])
+T = TypeVar("T")
+
+
+class Caller:
+    """One party's calls over one transport."""
+
+    def __init__(self, party: Party, transport: Transport) -> None:
+        self.party = party
+        self._transport = transport
+
+    def call(self, call: Call[Q, T], request: Q, options: CallOptions | None) -> T:
+        """Make one call and return its result. Raises BinancePayError."""
+        steps = exchange(call, encode(request), party=self.party, options=options)
+        step = next(steps)
+        while True:
+            reply: Reply = None
+            if isinstance(step, Pause):
+                self._transport.sleep(step.seconds)
+            else:
+                try:
+                    reply = self._transport.send(step)
+                except TransportFailure as failure:
+                    reply = failure
+            try:
+                step = steps.send(reply)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.close()
