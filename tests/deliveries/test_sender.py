@@ -341,7 +341,7 @@ async def test_a_status_counts_although_its_text_never_comes(
 
 
 async def test_an_excerpt_can_be_stored_and_shown(make_sender: MakeSender) -> None:
-    text = b"a\x00b\x1b[31mc\xff\xe2\x82\xac\n\td"
+    text = b"a\x00b\x1b[31mc\xff\xe2\x82\xac\r\n\td"
     answer_bytes = b"HTTP/1.1 500 X\r\ncontent-length: %d\r\n\r\n" % len(text) + text
     async with running(Shop(answer=answer_bytes)) as shop:
         answer = await make_sender().send(url=shop.url, headers=HEADERS, body=BODY)

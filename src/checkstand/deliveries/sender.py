@@ -182,6 +182,7 @@ async def _read_excerpt(response: httpcore2.Response) -> str:
 
 def _storable(text: str) -> str:
     # PostgreSQL takes no NUL in text, and control characters would garble a log or a terminal.
+    text = text.replace("\r\n", "\n")
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
