@@ -388,7 +388,7 @@ async def test_a_body_over_the_limit_is_refused(shop: Shop) -> None:
     assert answer.status == 413
 
 
-@pytest.mark.parametrize("path", ["/", "/shop.css", "/orders/none", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/shop.css", "/favicon.ico", "/orders/none", "/nowhere"])
 async def test_every_page_carries_the_strict_content_policy(
     shop: Shop, gateway: FakeGateway, path: str
 ) -> None:

@@ -103,6 +103,7 @@ class Shop:
                 Route("/orders/{merchant_order_id}", self._show_order),
                 Route("/webhooks", self._hear, methods=["POST"]),
                 Route("/shop.css", self._style),
+                Route("/favicon.ico", self._no_icon),
             ],
             middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._guard)],
         )
@@ -157,6 +158,9 @@ class Shop:
 
     async def _style(self, _request: Request) -> Response:
         return FileResponse(_TEMPLATES / "shop.css", media_type="text/css")
+
+    async def _no_icon(self, _request: Request) -> Response:
+        return Response(status_code=204)  # browsers ask, and would report a 404 as an error
 
     # What the gateway tells
 
