@@ -1,0 +1,205 @@
+"""The case: an order with everything known about it, and the decision that changes it.
+
+A decision starts from a case as it was locked and ends in a case as it is to be saved, with the
+history and the events that explain the difference. Several facts about one order are folded
+into one decision with consecutive versions.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from checkstand.domain.anomaly import UNSETTLED_MONEY, Anomaly, AnomalyKind, anomaly_id_of
+from checkstand.domain.attempt import Attempt
+from checkstand.domain.event import EVENT_OF, Event, EventType, event_id_of
+from checkstand.domain.order import TRANSITIONS, Order, OrderStatus
+from checkstand.domain.payment import Payment
+
+
+class MoveRefused(Exception):
+    """The table has no such move: a bug in a rule, never in the input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One order with its attempts (oldest first), payments and anomalies."""
+
+    order: Order
+    attempts: tuple[Attempt, ...] = ()
+    payments: tuple[Payment, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+
+    @property
+    def current(self) -> Attempt | None:
+        """Return the attempt that the order now rests on: the newest."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def live(self) -> Attempt | None:
+        """Return the attempt that may be payable, if any; there is at most one."""
+        return next((attempt for attempt in self.attempts if attempt.is_live), None)
+
+    @property
+    def has_unsettled_money(self) -> bool:
+        """Say whether money is held that nobody has decided about."""
+        return any(a.is_open and a.kind in UNSETTLED_MONEY for a in self.anomalies)
+
+    def attempt(self, attempt_id: UUID) -> Attempt:
+        """Return one attempt of this order."""
+        return next(attempt for attempt in self.attempts if attempt.attempt_id == attempt_id)
+
+    def payment_for(self, attempt_id: UUID) -> Payment | None:
+        """Return the payment of one attempt, if it was paid."""
+        return next((p for p in self.payments if p.attempt_id == attempt_id), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of an order's history: what changed, why, and what it rests on."""
+
+    version: int
+    previous_status: OrderStatus
+    status: OrderStatus
+    actor: str  # merchant, shopper, binance, checkstand or person
+    reason: str
+    reference: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows from new facts about one case. A value: nothing has happened yet."""
+
+    before: Case
+    case: Case
+    steps: tuple[Step, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    @classmethod
+    def nothing(cls, case: Case) -> "Decision":
+        """Start from a case with nothing decided."""
+        return cls(before=case, case=case)
+
+    def with_attempt(self, attempt: Attempt) -> "Decision":
+        """Put a changed or a new attempt into the case."""
+        others = [a for a in self.case.attempts if a.attempt_id != attempt.attempt_id]
+        attempts = tuple(sorted([*others, attempt], key=lambda a: a.number))
+        return replace(self, case=replace(self.case, attempts=attempts))
+
+    def with_payment(self, payment: Payment) -> "Decision":
+        """Put a new payment, or one with more facts, into the case."""
+        others = tuple(p for p in self.case.payments if p.payment_id != payment.payment_id)
+        return replace(self, case=replace(self.case, payments=(*others, payment)))
+
+    def with_order(self, **changes: Any) -> "Decision":
+        """Change fields of the order that the shop does not see."""
+        return replace(self, case=replace(self.case, order=replace(self.case.order, **changes)))
+
+    def move(
+        self,
+        status: OrderStatus,
+        *,
+        actor: str,
+        reason: str,
+        reference: str | None,
+        at: datetime,
+        fact: str | None = None,
+        **changes: Any,
+    ) -> "Decision":
+        """Move the order to another status and tell the shop. Raises MoveRefused."""
+        order = self.case.order
+        if status not in TRANSITIONS[order.status]:
+            raise MoveRefused(f"{order.status} → {status} is no move of order {order.order_id}")
+        decided = _next_version(
+            self, status, actor=actor, reason=reason, reference=reference, at=at, changes=changes
+        )
+        type_ = EVENT_OF[status]
+        return decided.tell(type_, fact=fact or str(decided.case.order.version), at=at)
+
+    def open_anomaly(
+        self,
+        kind: AnomalyKind,
+        attempt: Attempt,
+        *,
+        detail: str,
+        reference: str | None,
+        at: datetime,
+        **resolution: Any,
+    ) -> "Decision":
+        """Open an anomaly and tell the shop, once for each kind and attempt.
+
+        With `resolution` a policy settles it at once; then nobody needs to be told.
+        """
+        anomaly_id = anomaly_id_of(attempt.attempt_id, kind)
+        if any(a.anomaly_id == anomaly_id for a in self.case.anomalies):
+            return self
+        anomaly = Anomaly(
+            account_id=attempt.account_id,
+            order_id=attempt.order_id,
+            attempt_id=attempt.attempt_id,
+            anomaly_id=anomaly_id,
+            kind=kind,
+            detail=detail,
+            opened_at=at,
+            **resolution,
+        )
+        case = replace(self.case, anomalies=(*self.case.anomalies, anomaly))
+        decided = replace(self, case=case)
+        if not anomaly.is_open:
+            return decided
+        decided = _next_version(
+            decided,
+            self.case.order.status,
+            actor="checkstand",
+            reason=f"anomaly {kind}: {detail}",
+            reference=reference,
+            at=at,
+            changes={},
+        )
+        return decided.tell(EventType.ORDER_ATTENTION, fact=str(anomaly_id), at=at)
+
+    def tell(self, type_: EventType, *, fact: str, at: datetime) -> "Decision":
+        """Add an event at the order's version as it now is."""
+        order = self.case.order
+        event = Event(
+            account_id=order.account_id,
+            order_id=order.order_id,
+            event_id=event_id_of(order.order_id, type_, fact),
+            type=type_,
+            order_version=order.version,
+            created_at=at,
+        )
+        return replace(self, events=(*self.events, event))
+
+
+def _next_version(
+    decision: Decision,
+    status: OrderStatus,
+    *,
+    actor: str,
+    reason: str,
+    reference: str | None,
+    at: datetime,
+    changes: dict[str, Any],
+) -> Decision:
+    order = decision.case.order
+    moved = replace(
+        order,
+        status=status,
+        previous_status=order.status,
+        version=order.version + 1,
+        **changes,
+    )
+    step = Step(
+        version=moved.version,
+        previous_status=order.status,
+        status=status,
+        actor=actor,
+        reason=reason,
+        reference=reference,
+        at=at,
+    )
+    return replace(
+        decision, case=replace(decision.case, order=moved), steps=(*decision.steps, step)
+    )

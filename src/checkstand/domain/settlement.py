@@ -1,0 +1,393 @@
+"""What follows from Binance's word about an attempt.
+
+One function, `apply`, for every channel: the answer to a create, a query, a notice that binds.
+It changes the attempt, records money, and then lets `follow` bring the order to where its
+attempts and payments say it is. Truth is never refused: a report ends applied or as an anomaly.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from checkstand.domain.anomaly import AnomalyKind, Resolution
+from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.order import UNPAID, Order, OrderStatus
+from checkstand.domain.payment import Payment, payment_id_of
+from checkstand.domain.report import Finding, Report, Source
+from checkstand.domain.schedule import ABSENCE_MARGIN, CLOSE_AGAIN_AFTER, next_look
+
+#: Right after a create Binance may not find its own order yet (reference 5, 400202).
+_FRESHLY_MADE = timedelta(minutes=1)
+
+#: A refusal because of time says that two clocks differ; trying at once would meet the same.
+_AFTER_REFUSAL = timedelta(seconds=5)
+
+_ENDS = {
+    Finding.CLOSED: AttemptStatus.CLOSED,
+    Finding.LAPSED: AttemptStatus.LAPSED,
+    Finding.FAILED: AttemptStatus.CLOSED,
+    Finding.REFUSED: AttemptStatus.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a decision may need from outside: the time, and what a new attempt is made with."""
+
+    now: datetime
+    fresh_id: UUID  # becomes the new attempt's, if one is made
+    credential_id: UUID
+    attempt_life: timedelta = timedelta(hours=1)  # Binance takes no more (reference 2.1)
+
+
+def apply(
+    decision: Decision, attempt_id: UUID, report: Report, *, given: Circumstances
+) -> Decision:
+    """Accept one report about one attempt, and let the order follow. Safe to repeat."""
+    attempt = decision.case.attempt(attempt_id)
+    match report.finding:
+        case Finding.PAID | Finding.RETURNED:
+            decided = _arrived(decision, attempt, report, now=given.now)
+        case Finding.OPEN | Finding.PAYER_ACTIVE:
+            decided = _opened(decision, attempt, report, now=given.now)
+        case Finding.ABSENT:
+            decided = _absent(decision, attempt, report, now=given.now)
+        case Finding.UNREADABLE:
+            decided = _contradicts(decision, attempt, report, now=given.now)
+        case _:
+            decided = _ended(decision, attempt, report, now=given.now)
+    return follow(decided, given=given, report=report)
+
+
+def status_of(case: Case, *, now: datetime) -> OrderStatus:
+    """Say where an order is, from its attempts and payments alone."""
+    order, current = case.order, case.current
+    if order.status not in UNPAID | {OrderStatus.CANCELED, OrderStatus.EXPIRED}:
+        return order.status
+    if any(not payment.held for payment in case.payments):
+        return OrderStatus.PAID
+    opened = current is not None and current.status is AttemptStatus.OPEN
+    if opened and order.status in {OrderStatus.CREATED, OrderStatus.EXPIRED}:
+        return OrderStatus.PENDING_PAYMENT
+    if order.status not in UNPAID or case.live or case.has_unsettled_money:
+        return order.status
+    refused = current is not None and current.status is AttemptStatus.REJECTED
+    if order.cancel_requested_at or (refused and order.status is OrderStatus.CREATED):
+        return OrderStatus.CANCELED
+    return OrderStatus.EXPIRED if now >= order.expires_at else order.status
+
+
+def follow(decision: Decision, *, given: Circumstances, report: Report | None = None) -> Decision:
+    """Bring the order to where its facts say it is, and write down what has to be done next."""
+    decided = _close_unwanted(decision, now=given.now)
+    decided = _replace_ended(decided, given=given)
+    case = decided.case
+    status = status_of(case, now=given.now)
+    if status is case.order.status:
+        return decided
+    reference = report.reference if report else None
+    reason, actor = _why(case, status, report)
+    if status is not OrderStatus.PAID:
+        return decided.move(status, actor=actor, reason=reason, reference=reference, at=given.now)
+    payment = next(payment for payment in case.payments if not payment.held)
+    return decided.move(
+        status,
+        actor=actor,
+        reason=reason,
+        reference=reference,
+        at=given.now,
+        fact=str(payment.payment_id),
+        settled_by=payment.payment_id,
+        paid_at=payment.paid_at or given.now,
+    )
+
+
+def renew(decision: Decision, *, given: Circumstances) -> Decision:
+    """Replace the order's code: close a live one first, make a fresh one where none is live."""
+    case = decision.case
+    live, current = case.live, case.current
+    if live is not None:
+        return decision.with_attempt(_to_close(live, CloseReason.RENEW, now=given.now))
+    number = current.number + 1 if current else 1
+    return decision.with_attempt(prepare_attempt(case.order, number=number, given=given))
+
+
+def prepare_attempt(order: Order, *, number: int, given: Circumstances) -> Attempt:
+    """Make the next attempt of an order: an intention, to be sent by whoever holds its lease."""
+    return Attempt(
+        account_id=order.account_id,
+        order_id=order.order_id,
+        attempt_id=given.fresh_id,
+        number=number,
+        created_at=given.now,
+        expires_at=min(order.expires_at, given.now + given.attempt_life),
+        credential_id=given.credential_id,
+        expected=order.terms.price,
+        due_at=given.now,
+    )
+
+
+def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
+    known = decision.case.payment_for(attempt.attempt_id)
+    if known is not None:
+        return _more_facts(decision, attempt, known, report, now=now)
+    expected = attempt.expected
+    if expected is None and report.source is Source.QUERY:
+        expected = report.money  # a fiat price whose answer was lost: Binance's own figure
+    # Equal amounts keep the digits the shop wrote: 12.50, where Binance says 12.50000000.
+    money = expected if report.money == expected else report.money or expected
+    if money is None:
+        return _contradicts(decision, attempt, report, now=now)
+    oddity = _oddity_of(decision.case, report, attempt)
+    payment = Payment(
+        account_id=attempt.account_id,
+        order_id=attempt.order_id,
+        attempt_id=attempt.attempt_id,
+        payment_id=payment_id_of(attempt.attempt_id),
+        money=money,
+        received_at=now,
+        paid_at=report.paid_at,
+        transaction_id=report.transaction_id,
+        fee=report.fee,
+        held=oddity is not None,
+    )
+    paid = _ended_as(attempt, AttemptStatus.PAID, now=now)
+    paid = replace(paid, prepay_id=attempt.prepay_id or report.prepay_id, expected=expected)
+    decided = decision.with_attempt(paid).with_payment(payment)
+    if oddity is not None:
+        kind, detail = oddity
+        decided = decided.open_anomaly(
+            kind, paid, detail=detail, reference=report.reference, at=now
+        )
+    elif decision.case.order.status not in UNPAID:
+        decided = decided.open_anomaly(
+            AnomalyKind.PAID_LATE,
+            paid,
+            detail=f"{money} arrived when the order was {decision.case.order.status}",
+            reference=report.reference,
+            at=now,
+            resolved_at=now,
+            resolved_by="policy",
+            resolution=Resolution.ACCEPT,
+            reason="late money counts and the order is to be fulfilled",
+        )
+    return _note_return(decided, paid, report, now=now)
+
+
+def _oddity_of(case: Case, report: Report, attempt: Attempt) -> tuple[AnomalyKind, str] | None:
+    """Say why this money cannot settle the order by itself, if so."""
+    expected, money = attempt.expected, report.money
+    if expected is not None and money is not None:
+        if money.currency != expected.currency:
+            return AnomalyKind.CURRENCY_DIFFERS, f"expected {expected}, Binance says {money}"
+        if money.amount != expected.amount:
+            return AnomalyKind.AMOUNT_DIFFERS, f"expected {expected}, Binance says {money}"
+    if case.order.settled_by is not None:
+        return AnomalyKind.PAID_TWICE, f"{money or expected} arrived for attempt {attempt.number}"
+    return None
+
+
+def _more_facts(
+    decision: Decision, attempt: Attempt, known: Payment, report: Report, *, now: datetime
+) -> Decision:
+    """Merge what a later report adds; the same news again changes nothing."""
+    fuller = replace(
+        known,
+        fee=known.fee if known.fee is not None else report.fee,
+        transaction_id=known.transaction_id or report.transaction_id,
+        paid_at=known.paid_at or report.paid_at,
+    )
+    decided = decision if fuller == known else decision.with_payment(fuller)
+    if known.fee is not None and report.fee is not None and known.fee != report.fee:
+        decided = decided.open_anomaly(
+            AnomalyKind.FEE_DIFFERS,
+            attempt,
+            detail=f"fee was {known.fee}, Binance now says {report.fee}",
+            reference=report.reference,
+            at=now,
+        )
+    decided = decided.with_attempt(_looked(attempt, report, now=now))
+    return _note_return(decided, attempt, report, now=now)
+
+
+def _note_return(
+    decision: Decision, attempt: Attempt, report: Report, *, now: datetime
+) -> Decision:
+    """Open an anomaly for money that went back without our asking: a refund in the portal."""
+    if report.finding is not Finding.RETURNED:
+        return decision
+    return decision.open_anomaly(
+        AnomalyKind.REFUNDED_ELSEWHERE,
+        attempt,
+        detail=f"Binance says {report.word}, and no refund of ours explains it",
+        reference=report.reference,
+        at=now,
+    )
+
+
+def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
+    if attempt.status in {AttemptStatus.OPEN, AttemptStatus.CLOSING}:
+        return decision.with_attempt(_still_open(attempt, report, now=now))
+    if attempt.status not in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTING}:
+        return _contradicts(decision, attempt, report, now=now)
+    if report.source is not Source.ANSWER and _is_not_ours(attempt, report):
+        return _contradicts(decision, attempt, report, now=now)
+    made = replace(
+        attempt,
+        prepay_id=report.prepay_id,
+        expected=attempt.expected or report.money,
+        expires_at=report.expires_at or attempt.expires_at,
+        links=report.links,
+        payer_active=report.finding is Finding.PAYER_ACTIVE,
+        asks=0,
+        status=AttemptStatus.OPEN,
+    )
+    if report.links is None and not made.payer_active:
+        # A query returns no links, so nobody can pay by this one: close it and make another.
+        made = _to_close(made, CloseReason.RECOVER, now=now)
+    else:
+        # A notice that came before this answer was only a hint: ask at once.
+        due_at = now if made.hinted_at else next_look(made, now=now)
+        made = replace(made, due_at=due_at)
+    return decision.with_attempt(made)
+
+
+def _is_not_ours(attempt: Attempt, report: Report) -> bool:
+    """Say whether an order found under our number is somebody else's (another amount)."""
+    return (
+        attempt.expected is not None
+        and report.money is not None
+        and report.money != attempt.expected
+    )
+
+
+def _still_open(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
+    looked = _looked(attempt, report, now=now)
+    accepted_at = attempt.close_accepted_at
+    if accepted_at is not None and now - accepted_at >= CLOSE_AGAIN_AFTER:
+        return replace(looked, close_accepted_at=None)
+    return looked
+
+
+def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
+    if attempt.prepay_id is not None:
+        if now - attempt.created_at < _FRESHLY_MADE:
+            return decision.with_attempt(_looked(attempt, report, now=now))
+        return _contradicts(decision, attempt, report, now=now)
+    if attempt.status is not AttemptStatus.SUBMITTING:
+        return decision.with_attempt(_looked(attempt, report, now=now))
+    asked = replace(attempt, absences=attempt.absences + 1, last_absent_at=now)
+    if asked.absences >= 2 and now >= asked.expires_at + ABSENCE_MARGIN:
+        return decision.with_attempt(_ended_as(asked, AttemptStatus.NEVER_EXISTED, now=now))
+    return decision.with_attempt(_looked(asked, report, now=now))
+
+
+def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
+    if attempt.status is AttemptStatus.PAID:
+        return _contradicts(decision, attempt, report, now=now)
+    status = _ENDS[report.finding]
+    if report.source is Source.NOTICE and attempt.close_reason is None:
+        status = AttemptStatus.LAPSED  # PAY_CLOSED that we did not ask for: its time ran out
+    if not attempt.is_live:
+        return decision.with_attempt(_looked(attempt, report, now=now))
+    ended = replace(
+        _ended_as(attempt, status, now=now), prepay_id=attempt.prepay_id or report.prepay_id
+    )
+    if report.refusal_is_about_time:
+        ended = replace(ended, close_reason=CloseReason.RECOVER)
+    return decision.with_attempt(ended)
+
+
+def _contradicts(
+    decision: Decision, attempt: Attempt, report: Report, *, now: datetime
+) -> Decision:
+    """Change nothing and say so: Binance said something that cannot follow what it said before."""
+    return decision.with_attempt(_looked(attempt, report, now=now)).open_anomaly(
+        AnomalyKind.PROVIDER_CONTRADICTS,
+        attempt,
+        detail=f"{attempt.status} here, and Binance says {report.word}",
+        reference=report.reference,
+        at=now,
+    )
+
+
+def _looked(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
+    asked = replace(
+        attempt, asks=attempt.asks + 1, payer_active=report.finding is Finding.PAYER_ACTIVE
+    )
+    return replace(asked, due_at=next_look(asked, now=now))
+
+
+def _ended_as(attempt: Attempt, status: AttemptStatus, *, now: datetime) -> Attempt:
+    ended = replace(attempt, status=status, ended_at=now, asks=0, payer_active=False)
+    return replace(ended, due_at=next_look(ended, now=now))
+
+
+def _to_close(attempt: Attempt, reason: CloseReason, *, now: datetime) -> Attempt:
+    return replace(
+        attempt,
+        status=AttemptStatus.CLOSING,
+        close_reason=reason,
+        close_requested_at=now,
+        close_accepted_at=None,
+        closes=0,
+        asks=0,
+        due_at=now,
+    )
+
+
+def _close_unwanted(decision: Decision, *, now: datetime) -> Decision:
+    """Ask for the end of an attempt that the order no longer wants."""
+    order, live = decision.case.order, decision.case.live
+    if live is None or decision.case.has_unsettled_money:
+        return decision
+    if order.settled_by is not None or any(not p.held for p in decision.case.payments):
+        reason = CloseReason.CANCEL  # paid by another attempt: this one must not be paid too
+    elif order.cancel_requested_at is not None:
+        reason = CloseReason.CANCEL
+    elif now >= order.expires_at:
+        reason = CloseReason.EXPIRE
+    else:
+        return decision
+    if live.status is AttemptStatus.PREPARED:
+        return decision.with_attempt(_ended_as(live, AttemptStatus.NEVER_EXISTED, now=now))
+    if live.status is AttemptStatus.OPEN and not live.payer_active:
+        return decision.with_attempt(_to_close(live, reason, now=now))
+    if live.status is AttemptStatus.CLOSING and live.close_reason is not reason:
+        return decision.with_attempt(replace(live, close_reason=reason))
+    return decision
+
+
+def _replace_ended(decision: Decision, *, given: Circumstances) -> Decision:
+    """Make a fresh attempt where the last one ended for a reason that is not the order's."""
+    case = decision.case
+    current, order = case.current, case.order
+    if current is None or case.live is not None or case.has_unsettled_money or case.payments:
+        return decision
+    wanted = current.close_reason in {CloseReason.RECOVER, CloseReason.RENEW} or (
+        current.status is AttemptStatus.NEVER_EXISTED
+    )
+    may_open = order.status in UNPAID and order.cancel_requested_at is None
+    if not (wanted and may_open and given.now < order.expires_at):
+        return decision
+    fresh = prepare_attempt(order, number=current.number + 1, given=given)
+    if current.status is AttemptStatus.REJECTED:
+        fresh = replace(fresh, due_at=given.now + _AFTER_REFUSAL)
+    return decision.with_attempt(fresh)
+
+
+def _why(case: Case, status: OrderStatus, report: Report | None) -> tuple[str, str]:
+    """Say in words why the order moves, and whose doing it is."""
+    match status:
+        case OrderStatus.PAID:
+            money = next(p.money for p in case.payments if not p.held)
+            return f"Binance says {money} arrived", "binance"
+        case OrderStatus.PENDING_PAYMENT:
+            return "Binance took the order and can be paid", "binance"
+        case OrderStatus.EXPIRED:
+            return "its time has passed and nobody can pay it any more", "checkstand"
+        case _ if case.order.cancel_requested_at is not None:
+            return "cancelled as asked; nobody can pay it any more", "merchant"
+        case _:
+            return f"Binance refused it: {report.word if report else 'no reason'}", "binance"

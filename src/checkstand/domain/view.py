@@ -1,0 +1,85 @@
+"""The order as the shop sees it: the same words in API answers and in events.
+
+Amounts are decimal text, times RFC 3339 in UTC, ids text; absent values are null, never missing.
+"""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from checkstand.domain.case import Case
+from checkstand.domain.event import Event
+from checkstand.domain.money import Money, render_amount
+
+
+def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
+    """Describe an order for the shop."""
+    order, terms, current = case.order, case.order.terms, case.current
+    price = terms.price or (current.expected if current else None)
+    settled = [payment for payment in case.payments if not payment.held]
+    fiat = terms.fiat_price
+    return {
+        "order_id": str(order.order_id),
+        "merchant_order_id": terms.merchant_order_id,
+        "status": str(order.status),
+        "anomalies": [str(a.kind) for a in case.anomalies if a.is_open],
+        "amount": _amount(price),
+        "currency": price.currency if price else None,
+        "fiat_amount": _amount(fiat),
+        "fiat_currency": fiat.currency if fiat else None,
+        "description": terms.description,
+        "cart_id": terms.cart_id,
+        "paid_amount": render_amount(sum((p.money.amount for p in settled), Decimal(0))),
+        "refunded_amount": "0",
+        "checkout_url": f"{public_url}/checkout/{order.checkout_token}",
+        **render_links(case),
+        "created_at": render_time(order.created_at),
+        "expires_at": render_time(order.expires_at),
+        "paid_at": render_time(order.paid_at),
+        "fulfilled_at": render_time(order.fulfilled_at),
+        "version": order.version,
+        "metadata": dict(terms.metadata),
+    }
+
+
+def render_links(case: Case) -> dict[str, str | None]:
+    """Describe the ways to pay; all null unless the current attempt can be paid and shown."""
+    current = case.current
+    links = current.links if current and current.is_live and not current.close_reason else None
+    return {
+        "qr_content": links.qr_content if links else None,
+        "deeplink": links.deeplink if links else None,
+        "universal_url": links.universal_url if links else None,
+        "binance_checkout_url": links.checkout_url if links else None,
+    }
+
+
+def render_event(event: Event, case: Case, *, public_url: str) -> str:
+    """Write the text that is delivered for an event, the same at every try.
+
+    The order is as it was when the event was written; `order_version` is the fact's own.
+    """
+    return json.dumps(
+        {
+            "id": str(event.event_id),
+            "type": str(event.type),
+            "created_at": render_time(event.created_at),
+            "account_id": str(event.account_id),
+            "order_version": event.order_version,
+            "data": {"order": render_order(case, public_url=public_url)},
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def render_time(moment: datetime | None) -> str | None:
+    """Write a moment as RFC 3339 in UTC, to the millisecond."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _amount(money: Money | None) -> str | None:
+    return render_amount(money.amount) if money else None
