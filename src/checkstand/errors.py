@@ -48,3 +48,7 @@ class ProviderUnavailable(CheckstandError):
 
 class OutcomeUnknown(CheckstandError):
     """Sent, no usable answer. Reconcile, never resend blindly under another id."""
+
+
+class DatabaseUnavailable(CheckstandError):
+    """The database cannot be reached just now; nothing was written. Try again later."""

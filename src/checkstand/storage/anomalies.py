@@ -1,0 +1,78 @@
+"""Anomalies: rows in, domain values out."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from checkstand.domain.anomaly import Anomaly, AnomalyKind, Resolution
+from checkstand.domain.case import Decision
+from checkstand.storage.database import Row, Transaction, statement
+
+_COLUMNS = """
+    account_id, order_id, attempt_id, anomaly_id, kind, detail, opened_at, resolved_at,
+    resolved_by, resolution, reason
+"""
+
+_INSERT = statement(
+    "anomalies.insert",
+    f"""
+    INSERT INTO anomalies ({_COLUMNS})
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
+        $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], $11::text[]
+    )
+    """,
+)
+
+_OF_ORDERS = statement(
+    "anomalies.of_orders",
+    f"""
+    SELECT {_COLUMNS} FROM anomalies
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id, opened_at, anomaly_id
+    """,
+)
+
+
+async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Anomaly]:
+    """Read the anomalies of orders, oldest first."""
+    rows = await tx.rows(_OF_ORDERS, [k[0] for k in keys], [k[1] for k in keys])
+    return [parse(row) for row in rows]
+
+
+async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
+    """Write the anomalies that decisions opened. The caller holds the orders."""
+    known = {a.anomaly_id for d in decisions for a in d.before.anomalies}
+    fresh = [a for d in decisions for a in d.case.anomalies if a.anomaly_id not in known]
+    if not fresh:
+        return
+    await tx.run(
+        _INSERT,
+        [a.account_id for a in fresh],
+        [a.order_id for a in fresh],
+        [a.attempt_id for a in fresh],
+        [a.anomaly_id for a in fresh],
+        [a.kind for a in fresh],
+        [a.detail for a in fresh],
+        [a.opened_at for a in fresh],
+        [a.resolved_at for a in fresh],
+        [a.resolved_by for a in fresh],
+        [a.resolution for a in fresh],
+        [a.reason for a in fresh],
+    )
+
+
+def parse(row: Row) -> Anomaly:
+    """Make an anomaly of its row."""
+    return Anomaly(
+        account_id=row["account_id"],
+        order_id=row["order_id"],
+        attempt_id=row["attempt_id"],
+        anomaly_id=row["anomaly_id"],
+        kind=AnomalyKind(row["kind"]),
+        detail=row["detail"],
+        opened_at=row["opened_at"],
+        resolved_at=row["resolved_at"],
+        resolved_by=row["resolved_by"],
+        resolution=Resolution(row["resolution"]) if row["resolution"] else None,
+        reason=row["reason"],
+    )

@@ -1,0 +1,309 @@
+"""Attempts: rows in, domain values out, and the claim of those that are due."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason, Links
+from checkstand.domain.case import Decision
+from checkstand.domain.money import Money
+from checkstand.storage.database import Row, Transaction, statement
+
+_COLUMNS = """
+    account_id, order_id, attempt_id, number, status, credential_id, prepay_id, expected_amount,
+    expected_currency, created_at, expires_at, links, payer_active, sends, last_sent_at, absences,
+    last_absent_at, close_reason, close_requested_at, closes, close_accepted_at, ended_at,
+    hinted_at, asks, due_at, lease_owner, lease_until
+"""
+_TYPES = """
+    $1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::uuid[], $7::text[],
+    $8::numeric[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::jsonb[], $13::bool[],
+    $14::int[], $15::timestamptz[], $16::int[], $17::timestamptz[], $18::text[],
+    $19::timestamptz[], $20::int[], $21::timestamptz[], $22::timestamptz[], $23::timestamptz[],
+    $24::int[], $25::timestamptz[], $26::uuid[], $27::timestamptz[]
+"""
+
+_INSERT = statement(
+    "attempts.insert",
+    f"""
+    INSERT INTO attempts ({_COLUMNS}, merchant_trade_no)
+    SELECT {_COLUMNS}, merchant_trade_no
+      FROM unnest({_TYPES}, $28::text[]) AS n ({_COLUMNS}, merchant_trade_no)
+    """,
+)
+
+#: Written only under the lock on the attempt's order, so no version of its own is needed.
+_UPDATE = statement(
+    "attempts.update",
+    f"""
+    UPDATE attempts a
+       SET status = n.status, prepay_id = n.prepay_id, expected_amount = n.expected_amount,
+           expected_currency = n.expected_currency, expires_at = n.expires_at, links = n.links,
+           payer_active = n.payer_active, sends = n.sends, last_sent_at = n.last_sent_at,
+           absences = n.absences, last_absent_at = n.last_absent_at,
+           close_reason = n.close_reason, close_requested_at = n.close_requested_at,
+           closes = n.closes, close_accepted_at = n.close_accepted_at, ended_at = n.ended_at,
+           hinted_at = n.hinted_at, asks = n.asks, due_at = n.due_at,
+           lease_owner = n.lease_owner, lease_until = n.lease_until
+      FROM unnest({_TYPES}) AS n ({_COLUMNS})
+     WHERE (a.account_id, a.attempt_id) = (n.account_id, n.attempt_id)
+    """,
+)
+
+_OF_ORDERS = statement(
+    "attempts.of_orders",
+    f"""
+    SELECT {_COLUMNS} FROM attempts
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id, number
+    """,
+)
+
+#: Read again by whoever claims, once it holds the order.
+_LOCK_OF_ORDERS = statement(
+    "attempts.lock_of_orders",
+    f"""
+    SELECT {_COLUMNS} FROM attempts
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id, number
+       FOR UPDATE
+    """,
+)
+
+#: The lease is taken on the attempt alone and in a transaction of its own: nothing else is held.
+_CLAIM_DUE = statement(
+    "attempts.claim_due",
+    """
+    UPDATE attempts
+       SET lease_owner = $1, lease_until = $3
+     WHERE (account_id, attempt_id) IN (
+        SELECT a.account_id, a.attempt_id
+          FROM attempts a
+         WHERE a.due_at <= $2 AND (a.lease_until IS NULL OR a.lease_until <= $2)
+           AND NOT EXISTS (
+               SELECT 1 FROM accounts c
+                WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL)
+         ORDER BY a.due_at, a.account_id, a.attempt_id
+         LIMIT $4
+           FOR UPDATE OF a SKIP LOCKED)
+    RETURNING account_id, order_id, attempt_id
+    """,
+)
+
+_FIND_BY_TRADE_NUMBER = statement(
+    "attempts.find_by_trade_number",
+    """
+    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+      FROM attempts a
+     WHERE (a.account_id, a.merchant_trade_no) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+    """,
+)
+
+_FIND_BY_PREPAY_ID = statement(
+    "attempts.find_by_prepay_id",
+    """
+    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+      FROM attempts a
+     WHERE (a.account_id, a.prepay_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+    """,
+)
+
+_MAKE_DUE = statement(
+    "attempts.make_due",
+    """
+    UPDATE attempts SET due_at = least(coalesce(due_at, $3), $3), hinted_at = $3
+     WHERE account_id = $1 AND order_id = $2
+       AND status IN ('SUBMITTING', 'OPEN', 'CLOSING')
+       AND (hinted_at IS NULL OR hinted_at <= $4)
+    RETURNING attempt_id
+    """,
+)
+
+#: For one order, whenever it is due: its newest attempt, unless somebody is at it.
+_TAKE_LEASE = statement(
+    "attempts.take_lease",
+    """
+    UPDATE attempts SET lease_owner = $3, lease_until = $5
+     WHERE (account_id, attempt_id) IN (
+        SELECT account_id, attempt_id FROM attempts
+         WHERE account_id = $1 AND order_id = $2
+           AND status NOT IN ('REJECTED', 'NEVER_EXISTED')
+         ORDER BY number DESC
+         LIMIT 1
+           FOR UPDATE)
+       AND (lease_until IS NULL OR lease_until <= $4)
+    RETURNING attempt_id
+    """,
+)
+
+_STORE_QR = statement(
+    "attempts.store_qr",
+    "UPDATE attempts SET qr_svg = $3 WHERE account_id = $1 AND attempt_id = $2",
+)
+
+_FIND_QR = statement(
+    "attempts.find_qr",
+    "SELECT qr_svg FROM attempts WHERE account_id = $1 AND attempt_id = $2",
+)
+
+
+async def claim_due(
+    tx: Transaction, *, owner: UUID, now: datetime, until: datetime, limit: int
+) -> list[tuple[UUID, UUID, UUID]]:
+    """Take leases on attempts whose time has come; return (account_id, order_id, attempt_id)."""
+    rows = await tx.rows(_CLAIM_DUE, owner, now, until, limit)
+    return [(row["account_id"], row["order_id"], row["attempt_id"]) for row in rows]
+
+
+async def of_orders(
+    tx: Transaction, keys: Sequence[tuple[UUID, UUID]], *, lock: bool
+) -> list[Attempt]:
+    """Read the attempts of orders, oldest first; hold them too when the order is held."""
+    sql = _LOCK_OF_ORDERS if lock else _OF_ORDERS
+    rows = await tx.rows(sql, [k[0] for k in keys], [k[1] for k in keys])
+    return [parse(row) for row in rows]
+
+
+async def find_by_trade_numbers(
+    tx: Transaction, keys: Sequence[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], tuple[UUID, UUID]]:
+    """Look attempts up by our numbers: (account, number) → (order_id, attempt_id)."""
+    rows = await tx.rows(_FIND_BY_TRADE_NUMBER, [k[0] for k in keys], [k[1] for k in keys])
+    return {
+        (r["account_id"], r["merchant_trade_no"]): (r["order_id"], r["attempt_id"]) for r in rows
+    }
+
+
+async def find_by_prepay_ids(
+    tx: Transaction, keys: Sequence[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], tuple[UUID, UUID]]:
+    """Look attempts up by Binance's numbers: (account, prepay_id) → (order_id, attempt_id)."""
+    rows = await tx.rows(_FIND_BY_PREPAY_ID, [k[0] for k in keys], [k[1] for k in keys])
+    return {(r["account_id"], r["prepay_id"]): (r["order_id"], r["attempt_id"]) for r in rows}
+
+
+async def make_due(
+    tx: Transaction, account_id: UUID, order_id: UUID, *, now: datetime, last_before: datetime
+) -> bool:
+    """Let the live attempt of an order be asked about now, unless that was so just before."""
+    return await tx.row(_MAKE_DUE, account_id, order_id, now, last_before) is not None
+
+
+async def take_lease(
+    tx: Transaction,
+    account_id: UUID,
+    order_id: UUID,
+    *,
+    owner: UUID,
+    now: datetime,
+    until: datetime,
+) -> UUID | None:
+    """Take the lease on an order's newest attempt; None when somebody has it or there is none."""
+    row = await tx.row(_TAKE_LEASE, account_id, order_id, owner, now, until)
+    return row["attempt_id"] if row else None
+
+
+async def store_qr(tx: Transaction, account_id: UUID, attempt_id: UUID, svg: str) -> None:
+    """Keep the drawn code of an attempt."""
+    await tx.run(_STORE_QR, account_id, attempt_id, svg)
+
+
+async def find_qr(tx: Transaction, account_id: UUID, attempt_id: UUID) -> str | None:
+    """Return the drawn code of an attempt, if it was drawn before."""
+    row = await tx.row(_FIND_QR, account_id, attempt_id)
+    return row["qr_svg"] if row else None
+
+
+async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
+    """Write new and changed attempts. The caller holds their orders.
+
+    Changed ones go first: a new attempt is live, and the old one must have ended by then.
+    """
+    known = {a.attempt_id: a for d in decisions for a in d.before.attempts}
+    after = [a for d in decisions for a in d.case.attempts]
+    changed = [a for a in after if a.attempt_id in known and a != known[a.attempt_id]]
+    if changed:
+        await tx.run(_UPDATE, *_columns(changed))
+    await insert(tx, [a for a in after if a.attempt_id not in known])
+
+
+async def insert(tx: Transaction, attempts: Sequence[Attempt]) -> None:
+    """Write new attempts."""
+    if attempts:
+        await tx.run(_INSERT, *_columns(attempts), [a.merchant_trade_no for a in attempts])
+
+
+def _columns(attempts: Sequence[Attempt]) -> list[list[object]]:
+    """Turn attempts into one array a column, in the order of _COLUMNS."""
+    rows = [
+        (
+            a.account_id,
+            a.order_id,
+            a.attempt_id,
+            a.number,
+            a.status,
+            a.credential_id,
+            a.prepay_id,
+            a.expected.amount if a.expected else None,
+            a.expected.currency if a.expected else None,
+            a.created_at,
+            a.expires_at,
+            json.dumps(asdict(a.links)) if a.links else None,
+            a.payer_active,
+            a.sends,
+            a.last_sent_at,
+            a.absences,
+            a.last_absent_at,
+            a.close_reason,
+            a.close_requested_at,
+            a.closes,
+            a.close_accepted_at,
+            a.ended_at,
+            a.hinted_at,
+            a.asks,
+            a.due_at,
+            a.lease_owner,
+            a.lease_until,
+        )
+        for a in attempts
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def parse(row: Row) -> Attempt:
+    """Make an attempt of its row."""
+    return Attempt(
+        account_id=row["account_id"],
+        order_id=row["order_id"],
+        attempt_id=row["attempt_id"],
+        number=row["number"],
+        status=AttemptStatus(row["status"]),
+        credential_id=row["credential_id"],
+        prepay_id=row["prepay_id"],
+        expected=_parse_money(row["expected_amount"], row["expected_currency"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        links=Links(**json.loads(row["links"])) if row["links"] else None,
+        payer_active=row["payer_active"],
+        sends=row["sends"],
+        last_sent_at=row["last_sent_at"],
+        absences=row["absences"],
+        last_absent_at=row["last_absent_at"],
+        close_reason=CloseReason(row["close_reason"]) if row["close_reason"] else None,
+        close_requested_at=row["close_requested_at"],
+        closes=row["closes"],
+        close_accepted_at=row["close_accepted_at"],
+        ended_at=row["ended_at"],
+        hinted_at=row["hinted_at"],
+        asks=row["asks"],
+        due_at=row["due_at"],
+        lease_owner=row["lease_owner"],
+        lease_until=row["lease_until"],
+    )
+
+
+def _parse_money(amount: Decimal | None, currency: str | None) -> Money | None:
+    return None if amount is None or currency is None else Money(amount, currency)

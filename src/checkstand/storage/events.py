@@ -1,0 +1,197 @@
+"""Events and the deliveries they owe, written in the transaction that made the fact."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from checkstand.domain.case import Decision
+from checkstand.domain.event import URGENT
+from checkstand.domain.view import render_event
+from checkstand.storage.database import Transaction, statement
+
+_INSERT = statement(
+    "events.insert",
+    """
+    INSERT INTO events (account_id, event_id, order_id, order_version, type, created_at, body)
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[], $7::text[]
+    )
+    """,
+)
+
+_OWE = statement(
+    "deliveries.owe",
+    """
+    INSERT INTO deliveries (
+        account_id, event_id, endpoint_id, order_id, order_version, urgent, status, lets_next_go,
+        tries, created_at, due_at
+    )
+    SELECT n.account_id, n.event_id, e.endpoint_id, n.order_id, n.order_version, n.urgent,
+           'pending', false, 0, n.created_at, n.created_at
+      FROM unnest(
+               $1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bool[], $6::timestamptz[]
+           ) AS n (account_id, event_id, order_id, order_version, urgent, created_at)
+      JOIN webhook_endpoints e ON e.account_id = n.account_id AND e.disabled_at IS NULL
+    """,
+)
+
+#: Deliveries of one order to one endpoint go one after the other: the earlier one is still
+#: pending while it is under way, so the later one is not claimed beside it.
+_CLAIM = statement(
+    "deliveries.claim",
+    """
+    UPDATE deliveries d
+       SET lease_owner = $1, lease_until = $3, tries = d.tries + 1
+      FROM events v, webhook_endpoints e
+     WHERE (d.account_id, d.event_id, d.endpoint_id) IN (
+        SELECT c.account_id, c.event_id, c.endpoint_id
+          FROM deliveries c
+         WHERE c.status = 'pending' AND c.due_at <= $2
+           AND (c.lease_until IS NULL OR c.lease_until <= $2)
+           AND ((c.urgent AND c.created_at <= $4)
+                OR NOT EXISTS (
+                    SELECT 1 FROM deliveries p
+                     WHERE (p.account_id, p.order_id, p.endpoint_id)
+                         = (c.account_id, c.order_id, c.endpoint_id)
+                       AND p.status = 'pending' AND NOT p.lets_next_go
+                       AND p.order_version < c.order_version))
+         ORDER BY c.due_at, c.account_id, c.event_id, c.endpoint_id
+         LIMIT $5
+           FOR UPDATE OF c SKIP LOCKED)
+       AND (v.account_id, v.event_id) = (d.account_id, d.event_id)
+       AND (e.account_id, e.endpoint_id) = (d.account_id, d.endpoint_id)
+    RETURNING d.account_id, d.event_id, d.endpoint_id, d.order_id, d.tries, d.created_at, v.type,
+              v.body, e.url, e.secret_ciphertext, e.fulfil_on_delivery
+    """,
+)
+
+_END = statement(
+    "deliveries.end",
+    """
+    UPDATE deliveries
+       SET status = $5, due_at = $6, ended_at = $7, lets_next_go = $8, lease_owner = NULL,
+           lease_until = NULL
+     WHERE account_id = $1 AND event_id = $2 AND endpoint_id = $3 AND lease_owner = $4
+       AND status = 'pending'
+    RETURNING event_id
+    """,
+)
+
+_INSERT_TRY = statement(
+    "delivery_tries.insert",
+    """
+    INSERT INTO delivery_tries (
+        account_id, event_id, endpoint_id, number, order_id, at, status_code, summary
+    )
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT DO NOTHING
+    RETURNING number
+    """,
+)
+
+_REDELIVER = statement(
+    "deliveries.redeliver",
+    """
+    UPDATE deliveries
+       SET status = 'pending', due_at = $3, ended_at = NULL
+     WHERE account_id = $1 AND event_id = $2
+       AND (lease_until IS NULL OR lease_until <= $3)
+    RETURNING endpoint_id
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """One delivery under lease: what to send, where, and for the how-manieth time."""
+
+    account_id: UUID
+    event_id: UUID
+    endpoint_id: UUID
+    order_id: UUID
+    type: str
+    body: str
+    url: str
+    secret_ciphertext: bytes
+    fulfil_on_delivery: bool
+    tries: int  # this one included
+    created_at: datetime
+
+
+async def append(tx: Transaction, decisions: Sequence[Decision], *, public_url: str) -> None:
+    """Write the events of decisions, and a delivery to every endpoint of their account."""
+    told = [(event, d.case) for d in decisions for event in d.events]
+    if not told:
+        return
+    events = [event for event, _ in told]
+    bodies = [render_event(event, case, public_url=public_url) for event, case in told]
+    accounts = [e.account_id for e in events]
+    ids = [e.event_id for e in events]
+    orders = [e.order_id for e in events]
+    versions = [e.order_version for e in events]
+    moments = [e.created_at for e in events]
+    types = [e.type for e in events]
+    await tx.run(_INSERT, accounts, ids, orders, versions, types, moments, bodies)
+    await tx.run(_OWE, accounts, ids, orders, versions, [t in URGENT for t in types], moments)
+
+
+async def claim_due(
+    tx: Transaction,
+    *,
+    owner: UUID,
+    now: datetime,
+    until: datetime,
+    urgent_before: datetime,
+    limit: int,
+) -> list[Owed]:
+    """Take leases on deliveries whose time and turn have come."""
+    rows = await tx.rows(_CLAIM, owner, now, until, urgent_before, limit)
+    return [Owed(**dict(row)) for row in rows]
+
+
+async def record_try(
+    tx: Transaction, owed: Owed, *, at: datetime, status_code: int | None, summary: str
+) -> None:
+    """Write down one sending and what came of it."""
+    await tx.run(
+        _INSERT_TRY,
+        owed.account_id,
+        owed.event_id,
+        owed.endpoint_id,
+        owed.tries,
+        owed.order_id,
+        at,
+        status_code,
+        summary,
+    )
+
+
+async def end_try(
+    tx: Transaction,
+    owed: Owed,
+    *,
+    owner: UUID,
+    status: str,
+    due_at: datetime | None,
+    ended_at: datetime | None,
+    lets_next_go: bool,
+) -> bool:
+    """Settle a delivery's fate if the lease is still ours; say whether it was."""
+    row = await tx.row(
+        _END,
+        owed.account_id,
+        owed.event_id,
+        owed.endpoint_id,
+        owner,
+        status,
+        due_at,
+        ended_at,
+        lets_next_go,
+    )
+    return row is not None
+
+
+async def redeliver(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> bool:
+    """Send an event again to every endpoint it was owed to; False when there is none."""
+    return bool(await tx.rows(_REDELIVER, account_id, event_id, now))

@@ -1,0 +1,101 @@
+"""Payments: rows in, domain values out."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from checkstand.domain.case import Decision
+from checkstand.domain.money import Money
+from checkstand.domain.payment import Payment
+from checkstand.storage.database import Row, Transaction, statement
+
+_COLUMNS = """
+    account_id, order_id, attempt_id, payment_id, amount, currency, fee, transaction_id, paid_at,
+    received_at, held
+"""
+
+#: No ON CONFLICT: the order is held, so a payment that is there was seen when the case was read.
+_INSERT = statement(
+    "payments.insert",
+    f"""
+    INSERT INTO payments ({_COLUMNS})
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[], $7::numeric[],
+        $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[]
+    )
+    """,
+)
+
+_UPDATE = statement(
+    "payments.update",
+    """
+    UPDATE payments p
+       SET fee = n.fee, transaction_id = n.transaction_id, paid_at = n.paid_at, held = n.held
+      FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::text[], $5::timestamptz[], $6::bool[])
+           AS n (account_id, payment_id, fee, transaction_id, paid_at, held)
+     WHERE (p.account_id, p.payment_id) = (n.account_id, n.payment_id)
+    """,
+)
+
+_OF_ORDERS = statement(
+    "payments.of_orders",
+    f"""
+    SELECT {_COLUMNS} FROM payments
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id, received_at, payment_id
+    """,
+)
+
+
+async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Payment]:
+    """Read the payments of orders, oldest first."""
+    rows = await tx.rows(_OF_ORDERS, [k[0] for k in keys], [k[1] for k in keys])
+    return [parse(row) for row in rows]
+
+
+async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
+    """Write new payments, and what was learnt about known ones. The caller holds the orders."""
+    known = {p.payment_id: p for d in decisions for p in d.before.payments}
+    after = [p for d in decisions for p in d.case.payments]
+    fresh = [p for p in after if p.payment_id not in known]
+    fuller = [p for p in after if p.payment_id in known and p != known[p.payment_id]]
+    if fresh:
+        await tx.run(
+            _INSERT,
+            [p.account_id for p in fresh],
+            [p.order_id for p in fresh],
+            [p.attempt_id for p in fresh],
+            [p.payment_id for p in fresh],
+            [p.money.amount for p in fresh],
+            [p.money.currency for p in fresh],
+            [p.fee for p in fresh],
+            [p.transaction_id for p in fresh],
+            [p.paid_at for p in fresh],
+            [p.received_at for p in fresh],
+            [p.held for p in fresh],
+        )
+    if fuller:
+        await tx.run(
+            _UPDATE,
+            [p.account_id for p in fuller],
+            [p.payment_id for p in fuller],
+            [p.fee for p in fuller],
+            [p.transaction_id for p in fuller],
+            [p.paid_at for p in fuller],
+            [p.held for p in fuller],
+        )
+
+
+def parse(row: Row) -> Payment:
+    """Make a payment of its row."""
+    return Payment(
+        account_id=row["account_id"],
+        order_id=row["order_id"],
+        attempt_id=row["attempt_id"],
+        payment_id=row["payment_id"],
+        money=Money(row["amount"], row["currency"]),
+        fee=row["fee"],
+        transaction_id=row["transaction_id"],
+        paid_at=row["paid_at"],
+        received_at=row["received_at"],
+        held=row["held"],
+    )
