@@ -1,1 +1,1 @@
-"""(room under construction)"""
+"""When it is done: the table of duties, and the worker that goes through it."""

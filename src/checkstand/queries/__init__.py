@@ -1,1 +1,1 @@
-"""(room under construction)"""
+"""What can be asked: read-only rows for pages, lists and reports. Nothing here decides."""

@@ -1,1 +1,1 @@
-"""(room under construction)"""
+"""The doors for browsers and programs. They translate; what happens is in operations."""

@@ -1,1 +1,1 @@
-"""(room under construction)"""
+"""The HTTP API for shops: translates between JSON and operations, and decides nothing."""

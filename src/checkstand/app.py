@@ -1,0 +1,284 @@
+"""Builds everything once: clock, ids, random, database, provider, sender; and takes it apart.
+
+`building_house` yields the resources; `serving` puts the gateway in front of them.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
+from checkstand.deliveries.sender import DeliverySender
+from checkstand.errors import CheckstandError
+from checkstand.jobs.worker import running_worker
+from checkstand.observability import KillAt, Observer, Observers
+from checkstand.operations.account_book import AccountBook
+from checkstand.operations.open_account import MerchantKeys, open_default_account
+from checkstand.operations.receive_notice import NoticeDesk
+from checkstand.operations.refresh_certificates import refresh_all_certificates
+from checkstand.operations.resources import Policy, Resources
+from checkstand.provider.gateway import Provider
+from checkstand.settings import Settings, SettingsError
+from checkstand.storage.database import Database
+from checkstand.storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
+from checkstand.storage.migrate import migrate
+from checkstand.vault import Vault
+from checkstand.web.gateway import build_gateway
+
+_DATABASE_NAME = "checkstand"
+#: How often a host's clock is compared with the database's.
+_CLOCK_EVERY_SECONDS = 60.0
+
+
+class CannotListen(CheckstandError):
+    """The address is taken or not ours; the message names the setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabasePlace:
+    """Where the database is, for the application and for who changes its schema."""
+
+    url: str
+    owner_url: str
+
+
+@contextlib.contextmanager
+def _opening_place(settings: Settings) -> Iterator[DatabasePlace]:
+    if settings.database_url is not None:
+        owner_url = settings.database_owner_url or settings.database_url
+        yield DatabasePlace(url=settings.database_url, owner_url=owner_url)
+        return
+    try:
+        server = EmbeddedPostgres.start(settings.data_dir / "postgres")
+    except EmbeddedUnavailable as error:
+        raise SettingsError("embedded_unavailable", str(error)) from error
+    with server:
+        server.ensure_database(_DATABASE_NAME)
+        url = server.url(database=_DATABASE_NAME)
+        yield DatabasePlace(url=url, owner_url=url)
+
+
+@contextlib.asynccontextmanager
+async def opening_database(settings: Settings, *, observer: Observer) -> AsyncIterator[Database]:
+    """Open the database, the embedded one where none is named, at the newest schema."""
+    with _opening_place(settings) as place:
+        await migrate(place.owner_url)
+        database = await Database.open(
+            place.url, observer=observer, behind_pgbouncer=settings.behind_pgbouncer
+        )
+        async with database:
+            yield database
+
+
+@contextlib.asynccontextmanager
+async def building_house(
+    settings: Settings,
+    *,
+    public_url: str | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    random: Random | None = None,
+    observer: Observer | None = None,
+) -> AsyncIterator[Resources]:
+    """Build the resources, with the default account and Binance's keys where they can be had."""
+    ids, random = ids or SystemIds(), random or SystemRandom()
+    host_clock = HostClock()
+    watching = observer or observer_of(settings)
+    vault = Vault(_secret_keys(settings), random)
+    policy = _policy(settings, public_url or _public_url(settings, settings.port))
+    async with (
+        opening_database(settings, observer=watching) as database,
+        contextlib.AsyncExitStack() as closing,
+    ):
+        await database.learn_time(host_clock)
+        keys = _merchant_keys(settings)
+        await open_default_account(
+            database, keys=keys, vault=vault, clock=clock or host_clock, ids=ids, random=random
+        )
+        provider = Provider(
+            observer=watching,
+            clock=clock or host_clock,
+            random=random,
+            timeout_seconds=policy.provider_timeout.total_seconds(),
+        )
+        closing.push_async_callback(provider.aclose)
+        sender = DeliverySender(
+            allow_private=policy.allow_private_webhooks,
+            observer=watching,
+            timeout_seconds=policy.delivery_timeout.total_seconds(),
+        )
+        closing.push_async_callback(sender.aclose)
+        resources = Resources(
+            database=database,
+            provider=provider,
+            sender=sender,
+            accounts=AccountBook(),
+            vault=vault,
+            clock=clock or host_clock,
+            ids=ids,
+            random=random,
+            policy=policy,
+        )
+        await refresh_all_certificates(resources)
+        keeping = asyncio.create_task(_keep_time(database, host_clock))
+        try:
+            yield resources
+        finally:
+            keeping.cancel()
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(
+    settings: Settings, *, with_worker: bool = True, clock: Clock | None = None
+) -> AsyncIterator[tuple[str, Resources]]:
+    """Serve the gateway while the block runs; yield its address and its resources."""
+    listener = listen(settings.host, settings.port)
+    address = _address(settings.host, listener.getsockname()[1])
+    with contextlib.closing(listener):
+        async with (
+            building_house(
+                settings, public_url=settings.public_url or address, clock=clock
+            ) as resources,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            desk = NoticeDesk(resources)
+            if with_worker:
+                await stack.enter_async_context(running_worker(resources))
+            await stack.enter_async_context(_serving(build_gateway(resources, desk=desk), listener))
+            yield address, resources
+            await desk.aclose()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address. Raises CannotListen with the setting to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise CannotListen(
+            "cannot_listen",
+            f"cannot listen on {host}:{port} ({error.strerror}); "
+            "set CHECKSTAND_PORT or --port (0 picks a free one), or CHECKSTAND_HOST",
+            field="CHECKSTAND_PORT",
+        ) from error
+    listener.listen(2048)
+    listener.setblocking(False)  # noqa: FBT003  (the standard library's signature)
+    return listener
+
+
+def observer_of(settings: Settings) -> Observer:
+    """Return what watches the doors: nothing, or what crash tests asked for."""
+    return Observers([KillAt(settings.kill_at)] if settings.kill_at else [])
+
+
+@contextlib.asynccontextmanager
+async def _serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        # uvicorn tells nobody when it has begun; the socket takes connections before that.
+        while not (server.started or task.done()):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: whoever runs us decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+async def _keep_time(database: Database, clock: HostClock) -> None:
+    while True:
+        await asyncio.sleep(_CLOCK_EVERY_SECONDS)
+        with contextlib.suppress(Exception):  # the database may be away; the offset stays
+            await database.learn_time(clock)
+
+
+def _policy(settings: Settings, public_url: str) -> Policy:
+    return Policy(
+        public_url=public_url,
+        provider_timeout=timedelta(seconds=settings.binance_timeout_seconds),
+        allow_private_webhooks=settings.allow_private_webhooks,
+    )
+
+
+def _public_url(settings: Settings, port: int) -> str:
+    return settings.public_url or _address(settings.host, port)
+
+
+def _address(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def _merchant_keys(settings: Settings) -> MerchantKeys | None:
+    if settings.binance_api_key is None or settings.binance_api_secret is None:
+        return None
+    return MerchantKeys(
+        name=settings.shop_name,
+        base_url=settings.binance_base_url,
+        api_key=settings.binance_api_key,
+        api_secret=settings.binance_api_secret,
+    )
+
+
+def _secret_keys(settings: Settings) -> tuple[str, ...]:
+    """Return the secret keys; beside an embedded database one is made at the first start."""
+    if settings.secret_keys:
+        return settings.secret_keys
+    if settings.database_url is not None:
+        raise SettingsError(
+            "secret_key_missing",
+            "set CHECKSTAND_SECRET_KEY (such as `openssl rand -hex 32` prints): "
+            "it encrypts the secrets in your database",
+            field="CHECKSTAND_SECRET_KEY",
+        )
+    return (_generated_key(settings.data_dir),)
+
+
+def _generated_key(data_dir: Path) -> str:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = data_dir / "secret_key"
+    try:
+        # Written elsewhere and linked, so that nobody ever reads half a key.
+        draft = data_dir / f".secret_key.{os.getpid()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+        return path.read_text("ascii").strip()
+    except OSError as error:
+        raise SettingsError(
+            "data_dir_unusable", f"CHECKSTAND_DATA_DIR {data_dir} cannot be used: {error}"
+        ) from error

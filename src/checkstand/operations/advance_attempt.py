@@ -1,0 +1,244 @@
+"""Do the next thing with one attempt under its lease: send, ask, close or replace.
+
+Each round is three phases, and a crash between any two is mended by the next holder of the
+lease, who decides from the row alone:
+
+1. One transaction holds the order, checks the lease, decides what to do and writes down that
+   it is about to be sent.
+2. The call, with nothing held.
+3. One transaction holds the order again and accepts what Binance said. If the lease is no
+   longer ours the facts still count, and only links are thrown away.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from checkstand.domain import settlement
+from checkstand.domain.attempt import Attempt, AttemptStatus
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.schedule import NextStep, next_look, next_step
+from checkstand.operations.resources import Resources
+from checkstand.provider.gateway import Answer, Outcome
+from checkstand.storage import accounts, calls, cases
+from checkstand.storage.database import Transaction
+
+_ENDPOINTS = {
+    NextStep.SUBMIT: "/v3/order",
+    NextStep.ASK: "/v2/order/query",
+    NextStep.CLOSE: "/order/close",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Whose hand is on which attempt."""
+
+    account_id: UUID
+    order_id: UUID
+    attempt_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCall:
+    """A call that is written down and about to be sent."""
+
+    lease: Lease
+    call_id: UUID
+    step: NextStep
+    case: Case
+
+    @property
+    def attempt(self) -> Attempt:
+        """Return the attempt as it was when the call was planned."""
+        return self.case.attempt(self.lease.attempt_id)
+
+
+async def advance_attempt(resources: Resources, *, lease: Lease) -> Case | None:
+    """Take one attempt one step on; None when the lease was lost or nothing was to be done."""
+    planned = await plan_call(resources, lease=lease)
+    if planned is None:
+        return None
+    answer = await make_call(resources, planned=planned)
+    return await record_answer(resources, planned=planned, answer=answer)
+
+
+async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None:
+    """Decide the next call from the row, and write down that it is about to be sent."""
+    call_id = resources.ids.new()
+    given = resources.circumstances(lease.account_id)
+
+    async def step(tx: Transaction) -> PlannedCall | None:
+        case = await _lock(tx, lease)
+        if case is None or case.attempt(lease.attempt_id).lease_owner != lease.owner:
+            return None
+        attempt = case.attempt(lease.attempt_id)
+        planned = next_step(attempt, now=given.now)
+        decision = Decision.nothing(case)
+        if planned is NextStep.REPLACE:
+            # It was never sent, so there is nothing to ask Binance about.
+            released = replace(
+                attempt,
+                status=AttemptStatus.NEVER_EXISTED,
+                ended_at=given.now,
+                due_at=None,
+                lease_owner=None,
+                lease_until=None,
+            )
+            decision = settlement.follow(decision.with_attempt(released), given=given)
+            await cases.save(tx, [decision], public_url=resources.policy.public_url)
+            return None
+        noted = note_sending(attempt, planned, now=given.now)
+        decision = decision.with_attempt(noted)
+        await cases.save(tx, [decision], public_url=resources.policy.public_url)
+        await calls.begin(
+            tx,
+            account_id=lease.account_id,
+            call_id=call_id,
+            order_id=lease.order_id,
+            attempt_id=lease.attempt_id,
+            endpoint=_ENDPOINTS[planned],
+            started_at=given.now,
+        )
+        return PlannedCall(lease=lease, call_id=call_id, step=planned, case=decision.case)
+
+    return await resources.database.run(step, name="plan_call")
+
+
+def note_sending(attempt: Attempt, step: NextStep, *, now: datetime) -> Attempt:
+    """Write into the attempt that a call is about to be sent."""
+    match step:
+        case NextStep.SUBMIT:
+            return replace(
+                attempt, status=AttemptStatus.SUBMITTING, sends=attempt.sends + 1, last_sent_at=now
+            )
+        case NextStep.CLOSE:
+            return replace(attempt, closes=attempt.closes + 1, asks=0)
+        case _:
+            return attempt
+
+
+async def make_call(resources: Resources, *, planned: PlannedCall) -> Answer:
+    """Make the planned call. Nothing is held meanwhile."""
+    attempt, reference = planned.attempt, f"call:{planned.call_id}"
+    match planned.step:
+        case NextStep.SUBMIT:
+            return await resources.provider.create(
+                attempt,
+                planned.case.order.terms,
+                notice_url=resources.notice_url(attempt.account_id),
+                reference=reference,
+            )
+        case NextStep.CLOSE:
+            return await resources.provider.close(attempt)
+        case _:
+            return await resources.provider.query(attempt, reference=reference)
+
+
+async def record_answer(
+    resources: Resources, *, planned: PlannedCall, answer: Answer
+) -> Case | None:
+    """Accept what came of a call, release the lease, and let the order follow."""
+    lease = planned.lease
+    given = resources.circumstances(lease.account_id)
+
+    async def step(tx: Transaction) -> Case | None:
+        case = await _lock(tx, lease)
+        if case is None:
+            return None
+        decision = await decide_answer(tx, resources, case, planned, answer, given=given)
+        await cases.save(tx, [decision], public_url=resources.policy.public_url)
+        await end_call(tx, planned, answer, now=given.now)
+        return decision.case
+
+    case = await resources.database.run(step, name="record_answer")
+    resources.attempts_wake.up()
+    resources.deliveries_wake.up()
+    return case
+
+
+async def decide_answer(
+    tx: Transaction,
+    resources: Resources,
+    case: Case,
+    planned: PlannedCall,
+    answer: Answer,
+    *,
+    given: settlement.Circumstances,
+) -> Decision:
+    """Decide what an answer means for a case that the caller holds."""
+    lease = planned.lease
+    decision = Decision.nothing(case)
+    attempt = case.attempt(lease.attempt_id)
+    is_ours = attempt.lease_owner == lease.owner
+    if await _is_wrong_account(tx, resources, attempt, answer):
+        return decision.with_attempt(_released(attempt)) if is_ours else decision
+    if is_ours:
+        attempt = _released(attempt)
+    decision = decision.with_attempt(attempt)
+    report = answer.report
+    if report is not None:
+        if not is_ours:
+            # Whoever took the lease may have gone on: these links could be dead.
+            report = replace(report, links=None)
+        return settlement.apply(decision, lease.attempt_id, report, given=given)
+    return decision.with_attempt(_without_report(attempt, planned.step, answer, now=given.now))
+
+
+async def end_call(tx: Transaction, planned: PlannedCall, answer: Answer, *, now: datetime) -> None:
+    """Write the call's outcome beside its intention."""
+    await calls.end(
+        tx,
+        account_id=planned.lease.account_id,
+        call_id=planned.call_id,
+        ended_at=now,
+        outcome=answer.outcome,
+        code=answer.code,
+        summary=answer.summary,
+    )
+
+
+def _without_report(attempt: Attempt, step: NextStep, answer: Answer, *, now: datetime) -> Attempt:
+    """Say when to look again after an answer that says nothing about the attempt's fate."""
+    if step is NextStep.CLOSE and answer.outcome is Outcome.ACCEPTED:
+        attempt = replace(attempt, close_accepted_at=now)
+    elif step is NextStep.ASK:
+        attempt = replace(attempt, asks=attempt.asks + 1)
+    return replace(attempt, due_at=next_look(attempt, now=now))
+
+
+def _released(attempt: Attempt) -> Attempt:
+    return replace(attempt, lease_owner=None, lease_until=None)
+
+
+async def _is_wrong_account(
+    tx: Transaction, resources: Resources, attempt: Attempt, answer: Answer
+) -> bool:
+    """Pin the merchant that queries answer for; another one stops the account's moves.
+
+    Story: a rotation pastes the staging key, and ten thousand open orders must not expire.
+    """
+    if answer.merchant_id is None:
+        return False
+    credential = resources.provider.credential(attempt.credential_id)
+    if credential.merchant_id is None:
+        await accounts.pin_merchant(
+            tx, attempt.account_id, attempt.credential_id, answer.merchant_id
+        )
+        resources.provider.use(replace(credential, merchant_id=answer.merchant_id))
+        return False
+    if credential.merchant_id == answer.merchant_id:
+        return False
+    await accounts.halt(
+        tx,
+        attempt.account_id,
+        reason=f"queries answer for merchant {answer.merchant_id}, "
+        f"not for {credential.merchant_id}: check the API key",
+    )
+    return True
+
+
+async def _lock(tx: Transaction, lease: Lease) -> Case | None:
+    key = (lease.account_id, lease.order_id)
+    return (await cases.lock(tx, [key])).get(key)

@@ -1,0 +1,136 @@
+"""Tell the shop: claim what is owed, sign it, send it, and write down how it went.
+
+A crash between sending and writing down sends again, under the same event id: at least once,
+and the shop's side of "once" is that id.
+"""
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from checkstand.deliveries import schedule
+from checkstand.deliveries.sender import DeliveryAnswer
+from checkstand.deliveries.signing import sign
+from checkstand.domain.case import Decision
+from checkstand.domain.event import EventType
+from checkstand.domain.order import OrderStatus
+from checkstand.errors import CheckstandError
+from checkstand.operations.fulfil_order import decide_fulfilment
+from checkstand.operations.resources import LEASE_MARGIN, Resources
+from checkstand.storage import cases, events
+from checkstand.storage.database import Transaction
+from checkstand.storage.events import Owed
+
+_log = structlog.get_logger()
+
+
+async def deliver_events(resources: Resources, *, limit: int = 20) -> int:
+    """Send deliveries whose time and turn have come, side by side; return how many."""
+    owner = resources.ids.new()
+    now = resources.clock.now()
+    policy = resources.policy
+
+    async def claim(tx: Transaction) -> list[Owed]:
+        return await events.claim_due(
+            tx,
+            owner=owner,
+            now=now,
+            until=now + policy.delivery_timeout + LEASE_MARGIN,
+            urgent_before=now - policy.urgent_after,
+            limit=limit,
+        )
+
+    claimed = await resources.database.run(claim, name="deliver_events.claim")
+    await asyncio.gather(*(_deliver(resources, owed, owner) for owed in claimed))
+    return len(claimed)
+
+
+async def _deliver(resources: Resources, owed: Owed, owner: UUID) -> None:
+    try:
+        answer: DeliveryAnswer | None = await _send(resources, owed)
+        summary = f"answered {answer.status}" if answer else ""
+    except CheckstandError as error:
+        answer, summary = None, error.message
+    try:
+        await _record(resources, owed, owner, answer, summary)
+    except CheckstandError as error:
+        # The lease runs out and it is sent again, under the same id.
+        _log.warning("delivery not recorded", event_id=str(owed.event_id), error=error.message)
+
+
+async def _send(resources: Resources, owed: Owed) -> DeliveryAnswer:
+    secret = resources.vault.decrypt(
+        owed.secret_ciphertext,
+        account_id=owed.account_id,
+        row_id=owed.endpoint_id,
+        column="secret",
+    )
+    body = owed.body.encode()
+    headers = sign(
+        secrets=[secret],
+        event_id=str(owed.event_id),
+        sent_at=resources.clock.now(),
+        body=body,
+    )
+    headers["content-type"] = "application/json; charset=utf-8"
+    return await resources.sender.send(url=owed.url, headers=headers, body=body)
+
+
+async def _record(
+    resources: Resources,
+    owed: Owed,
+    owner: UUID,
+    answer: DeliveryAnswer | None,
+    summary: str,
+) -> None:
+    now = resources.clock.now()
+    is_delivered = answer is not None and answer.is_delivered
+    due_at = None if is_delivered else _next_try(resources, owed, answer, now=now)
+    status = "delivered" if is_delivered else "pending" if due_at else "given_up"
+
+    async def step(tx: Transaction) -> None:
+        if is_delivered and owed.fulfil_on_delivery and owed.type == EventType.ORDER_PAID:
+            await _fulfil(tx, resources, owed)
+        await events.record_try(
+            tx, owed, at=now, status_code=answer.status if answer else None, summary=summary
+        )
+        await events.end_try(
+            tx,
+            owed,
+            owner=owner,
+            status=status,
+            due_at=due_at,
+            ended_at=None if due_at else now,
+            lets_next_go=not schedule.holds_back_later(
+                status=answer.status if answer else None, is_given_up=due_at is None
+            ),
+        )
+
+    await resources.database.run(step, name="deliver_events.record")
+    resources.deliveries_wake.up()
+
+
+def _next_try(
+    resources: Resources, owed: Owed, answer: DeliveryAnswer | None, *, now: datetime
+) -> datetime | None:
+    return schedule.next_try_at(
+        tries_made=owed.tries,
+        now=now,
+        fraction=resources.random.fraction(),
+        status=answer.status if answer else None,
+        retry_after=answer.retry_after if answer else None,
+    )
+
+
+async def _fulfil(tx: Transaction, resources: Resources, owed: Owed) -> None:
+    """Take a 2xx from the fulfilling endpoint as the shop's acknowledgement."""
+    key = (owed.account_id, owed.order_id)
+    case = (await cases.lock(tx, [key]))[key]
+    if case.order.status is not OrderStatus.PAID:
+        return
+    decision: Decision = decide_fulfilment(
+        case, resources.circumstances(owed.account_id), actor="merchant"
+    )
+    await cases.save(tx, [decision], public_url=resources.policy.public_url)

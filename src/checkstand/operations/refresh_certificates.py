@@ -1,0 +1,71 @@
+"""Fetch Binance's public keys for an account: on a timer, and once for an unknown serial."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from checkstand.binance import BinancePayError
+from checkstand.operations.resources import Resources
+from checkstand.storage import accounts
+from checkstand.storage.database import Transaction
+
+_log = structlog.get_logger()
+
+#: An unknown serial costs at most one fetch a minute, however many notices carry it.
+_UNKNOWN_SERIAL_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class _Flight:
+    """When an account's keys were last asked for, and the lock that makes it one at a time."""
+
+    asked_at: datetime | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+#: By account, in this process: a limit on calls needs no more than that.
+_flights: dict[UUID, _Flight] = {}
+
+
+async def refresh_certificates(
+    resources: Resources, *, account_id: UUID, at_most_every: timedelta = _UNKNOWN_SERIAL_EVERY
+) -> bool:
+    """Fetch and keep an account's keys, unless that was done just before; say whether it was.
+
+    A failure changes nothing: what was known stays known.
+    """
+    flight = _flights.setdefault(account_id, _Flight())
+    async with flight.lock:
+        now = resources.clock.now()
+        if flight.asked_at is not None and now - flight.asked_at < at_most_every:
+            return False
+        flight.asked_at = now
+        try:
+            keys = await resources.provider.list_certificates(
+                resources.accounts.credential_for(account_id)
+            )
+        except BinancePayError as error:
+            _log.warning("certificates not fetched", account_id=str(account_id), error=str(error))
+            return False
+
+        async def step(tx: Transaction) -> None:
+            await accounts.store_certificates(tx, account_id, keys, now=now)
+
+        await resources.database.run(step, name="refresh_certificates")
+        await resources.accounts.reload(
+            resources.database, resources.provider, resources.vault, now=now
+        )
+        return bool(keys)
+
+
+async def refresh_all_certificates(resources: Resources) -> None:
+    """Fetch the keys of every account, and reread the accounts themselves."""
+    await resources.accounts.reload(
+        resources.database, resources.provider, resources.vault, now=resources.clock.now()
+    )
+    for account in resources.accounts.list_all():
+        await refresh_certificates(resources, account_id=account.account_id)

@@ -1,0 +1,96 @@
+"""Binance's words in ours, as total functions: a word we do not know moves nothing.
+
+Queries and notices speak two vocabularies for the same facts (reference 4.1), so there is one
+table for each and they are never mixed.
+"""
+
+from typing import Final
+
+from checkstand.binance import CreatedOrder, Notification, PayNotice, QueriedOrder
+from checkstand.domain.attempt import Attempt, Links
+from checkstand.domain.money import Money
+from checkstand.domain.report import Finding, Report, Source
+
+#: What a query may say of an order.
+QUERY_WORDS: Final = {
+    "INITIAL": Finding.OPEN,
+    "PENDING": Finding.PAYER_ACTIVE,
+    "PAID": Finding.PAID,
+    "CANCELED": Finding.CLOSED,
+    "EXPIRED": Finding.LAPSED,
+    "ERROR": Finding.FAILED,
+    "REFUNDING": Finding.RETURNED,
+    "REFUNDED": Finding.RETURNED,
+    "FULL_REFUNDED": Finding.RETURNED,
+}
+
+#: What a PAY notice may say of an order.
+NOTICE_WORDS: Final = {
+    "PAY_SUCCESS": Finding.PAID,
+    "PAY_CLOSED": Finding.CLOSED,
+}
+
+
+def render_pass_through(attempt: Attempt) -> str:
+    """Write what Binance keeps for us, by which an orphan can be explained."""
+    return f"cs1:{attempt.account_id.hex}:{attempt.order_id.hex}:{attempt.attempt_id.hex}"
+
+
+def report_of_creation(created: CreatedOrder, *, reference: str) -> Report:
+    """Translate the answer to our own create: the only place links ever come from."""
+    total = created.total_fee
+    return Report(
+        finding=Finding.OPEN,
+        source=Source.ANSWER,
+        reference=reference,
+        word="created",
+        prepay_id=created.prepay_id,
+        money=None if total is None else Money(total, created.currency),
+        expires_at=created.expires_at,
+        links=Links(
+            qr_content=created.qr_content,
+            deeplink=created.deeplink,
+            universal_url=created.universal_url,
+            checkout_url=created.checkout_url,
+        ),
+    )
+
+
+def report_of_query(queried: QueriedOrder, *, attempt: Attempt, reference: str) -> Report:
+    """Translate the answer to a query of one attempt."""
+    finding = QUERY_WORDS.get(queried.status, Finding.UNREADABLE)
+    word = queried.status
+    passed = queried.pass_through_info
+    if passed and passed != render_pass_through(attempt):
+        # Somebody else's order under our number: it can be nothing but a wrong account's answer.
+        finding, word = Finding.UNREADABLE, f"{word} with another passThroughInfo"
+    return Report(
+        finding=finding,
+        source=Source.QUERY,
+        reference=reference,
+        word=word,
+        prepay_id=queried.prepay_id,
+        money=Money(queried.order_amount, queried.currency),
+        fee=queried.commission,
+        transaction_id=queried.transaction_id,
+        paid_at=queried.transacted_at,
+    )
+
+
+def report_of_notice(notification: Notification, *, reference: str) -> Report | None:
+    """Translate a PAY notice; None when it speaks of something else or in unknown words."""
+    data = notification.data
+    finding = NOTICE_WORDS.get(notification.biz_status)
+    if not isinstance(data, PayNotice) or finding is None:
+        return None
+    return Report(
+        finding=finding,
+        source=Source.NOTICE,
+        reference=reference,
+        word=notification.biz_status,
+        prepay_id=notification.biz_id,
+        money=Money(data.total_fee, data.currency),
+        fee=data.commission,
+        transaction_id=data.transaction_id,
+        paid_at=data.transacted_at if finding is Finding.PAID else None,
+    )

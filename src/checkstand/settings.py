@@ -1,0 +1,192 @@
+"""The environment as typed values. Read once, by the command line; everybody else is handed values.
+
+Every variable may come from a file instead: `NAME_FILE` holds its path. A `CHECKSTAND_` name
+that is not listed here is an error with a suggestion, because a misspelt setting is one that
+silently does not hold.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from checkstand.errors import CheckstandError
+
+
+class SettingsError(CheckstandError):
+    """A setting is missing, misspelt or out of range; the message names it and the fix."""
+
+
+#: Every setting with what it is for; `docs/settings.md` and the refusals come from here.
+SETTINGS: Final[Mapping[str, str]] = {
+    "CHECKSTAND_DATABASE_URL": "PostgreSQL to use; none: an embedded one in the data directory",
+    "CHECKSTAND_DATABASE_OWNER_URL": "the same database as the role that may change its schema",
+    "CHECKSTAND_BEHIND_PGBOUNCER": "1 when the database is reached through transaction pooling",
+    "CHECKSTAND_DATA_DIR": "where the embedded database and a generated key live (./.checkstand)",
+    "CHECKSTAND_HOST": "address to listen on (127.0.0.1)",
+    "CHECKSTAND_PORT": "port to listen on (8080; 0 picks a free one)",
+    "CHECKSTAND_PUBLIC_URL": "how shoppers and Binance reach the gateway (http://HOST:PORT)",
+    "CHECKSTAND_SECRET_KEY": "encrypts stored secrets; several with commas, the newest first",
+    "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
+    "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
+    "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
+    "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
+    "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
+    "CHECKSTAND_TEST_CHROMIUM": "the browser that the test suite drives",
+    "BINANCE_PAY_API_KEY": "the API key of the merchant portal",
+    "BINANCE_PAY_API_SECRET": "its secret",
+    "BINANCE_PAY_BASE_URL": "where Binance Pay is (https://bpay.binanceapi.com)",
+    "BINANCE_PAY_TIMEOUT": "seconds a call to Binance may take in all (10)",
+}
+
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_SECRET_KEY_LENGTH_MIN: Final = 32
+#: The one host that Binance documents; there is no sandbox (reference 1.1).
+_LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says, checked."""
+
+    database_url: str | None = field(default=None, repr=False)
+    database_owner_url: str | None = field(default=None, repr=False)
+    behind_pgbouncer: bool = False
+    data_dir: Path = Path(".checkstand")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str | None = None
+    secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    shop_name: str = "Shop"
+    allow_private_webhooks: bool = False
+    log_level: str = "info"
+    kill_at: str | None = None
+    binance_api_key: str | None = field(default=None, repr=False)
+    binance_api_secret: str | None = field(default=None, repr=False)
+    binance_base_url: str = _LIVE_BASE_URL
+    binance_timeout_seconds: float = 10.0
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Check the environment. Raises SettingsError."""
+    _refuse_unknown(environment)
+    values = {name: _read(environment, name) for name in SETTINGS}
+    return Settings(
+        database_url=values["CHECKSTAND_DATABASE_URL"],
+        database_owner_url=values["CHECKSTAND_DATABASE_OWNER_URL"],
+        behind_pgbouncer=_flag(values, "CHECKSTAND_BEHIND_PGBOUNCER"),
+        data_dir=Path(values["CHECKSTAND_DATA_DIR"] or ".checkstand"),
+        host=values["CHECKSTAND_HOST"] or "127.0.0.1",
+        port=parse_port(values["CHECKSTAND_PORT"] or "8080", "CHECKSTAND_PORT"),
+        public_url=_public_url(values["CHECKSTAND_PUBLIC_URL"]),
+        secret_keys=_secret_keys(values["CHECKSTAND_SECRET_KEY"]),
+        shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
+        allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
+        log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
+        kill_at=_kill_at(values),
+        binance_api_key=values["BINANCE_PAY_API_KEY"],
+        binance_api_secret=values["BINANCE_PAY_API_SECRET"],
+        binance_base_url=values["BINANCE_PAY_BASE_URL"] or _LIVE_BASE_URL,
+        binance_timeout_seconds=_timeout(values["BINANCE_PAY_TIMEOUT"]),
+    )
+
+
+def parse_port(text: str, name: str) -> int:
+    """Read a port. Raises SettingsError that names the setting or option."""
+    if not text.isdigit() or int(text) > 65_535:
+        raise SettingsError(
+            "setting_invalid", f"{name} must be a port from 0 to 65535, not {text!r}", field=name
+        )
+    return int(text)
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    for name in sorted(environment):
+        known = name.removesuffix("_FILE")
+        if name.startswith("CHECKSTAND_") and known not in SETTINGS:
+            close = difflib.get_close_matches(known, SETTINGS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError("setting_unknown", f"there is no setting {name}{hint}", field=name)
+
+
+def _read(environment: Mapping[str, str], name: str) -> str | None:
+    file = environment.get(f"{name}_FILE")
+    if not file:
+        return environment.get(name) or None
+    if environment.get(name):
+        raise SettingsError("setting_twice", f"set {name} or {name}_FILE, not both", field=name)
+    try:
+        return Path(file).read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            "setting_unreadable", f"{name}_FILE cannot be read: {error}", field=f"{name}_FILE"
+        ) from error
+
+
+def _flag(values: Mapping[str, str | None], name: str) -> bool:
+    return _one_of(values, name, ("0", "1"), default="0") == "1"
+
+
+def _one_of(
+    values: Mapping[str, str | None], name: str, allowed: tuple[str, ...], *, default: str
+) -> str:
+    value = values[name] or default
+    if value not in allowed:
+        raise SettingsError(
+            "setting_invalid", f"{name} must be {' or '.join(allowed)}, not {value!r}", field=name
+        )
+    return value
+
+
+def _public_url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+        raise SettingsError(
+            "setting_invalid",
+            f"CHECKSTAND_PUBLIC_URL must look like https://pay.example.com, not {text!r}",
+            field="CHECKSTAND_PUBLIC_URL",
+        )
+    return text.rstrip("/")
+
+
+def _secret_keys(text: str | None) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in (text or "").split(",") if key.strip())
+    for key in keys:
+        if len(key) < _SECRET_KEY_LENGTH_MIN:
+            raise SettingsError(
+                "setting_invalid",
+                f"CHECKSTAND_SECRET_KEY must have at least {_SECRET_KEY_LENGTH_MIN} random "
+                "characters, such as `openssl rand -hex 32` prints",
+                field="CHECKSTAND_SECRET_KEY",
+            )
+    return keys
+
+
+def _timeout(text: str | None) -> float:
+    try:
+        seconds = float(text) if text else 10.0
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 60:
+        raise SettingsError(
+            "setting_invalid",
+            f"BINANCE_PAY_TIMEOUT must be a number of seconds up to 60, not {text!r}",
+            field="BINANCE_PAY_TIMEOUT",
+        )
+    return seconds
+
+
+def _kill_at(values: Mapping[str, str | None]) -> str | None:
+    target = values["CHECKSTAND_TEST_KILL_AT"]
+    if target is not None and values["CHECKSTAND_TEST"] != "1":
+        raise SettingsError(
+            "setting_refused",
+            "CHECKSTAND_TEST_KILL_AT ends the process; it is for crash tests, "
+            "which also set CHECKSTAND_TEST=1",
+            field="CHECKSTAND_TEST_KILL_AT",
+        )
+    return target

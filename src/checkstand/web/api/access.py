@@ -1,0 +1,92 @@
+"""Who calls: the API key, its account, its scopes; and the idempotency key of a request."""
+
+import re
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from checkstand.domain.account import ApiKey
+from checkstand.errors import Refused
+from checkstand.operations.manage_keys import SCOPES, find_key
+from checkstand.operations.resources import Resources
+
+_BEARER: Final = HTTPBearer(auto_error=False, description="An API key: `checkstand keys create`")
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+def resources_of(request: Request) -> Resources:
+    """Return what the app was built with."""
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+House = Annotated[Resources, Depends(resources_of)]
+
+
+class Needs:
+    """A dependency that lets in a key with one scope."""
+
+    def __init__(self, scope: str) -> None:
+        if scope not in SCOPES:
+            raise ValueError(f"there is no scope {scope}")
+        self._scope = scope
+
+    async def __call__(
+        self,
+        resources: House,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> ApiKey:
+        """Return the caller's key. Raises Refused."""
+        if credentials is None:
+            raise Refused(
+                "api_key_missing",
+                "send an API key: Authorization: Bearer csk_…",
+                field="Authorization",
+            )
+        key = await find_key(resources, text=credentials.credentials)
+        if key is None:
+            raise Refused(
+                "api_key_unknown", "this API key is unknown or revoked", field="Authorization"
+            )
+        if self._scope not in key.scopes:
+            raise Refused(
+                "scope_missing",
+                f"the key {key.name} may not {SCOPES[self._scope]}; it lacks {self._scope}",
+                field="Authorization",
+            )
+        return key
+
+
+def idempotency_key(
+    value: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Your own id of this request: 1 to 255 visible ASCII characters. "
+            "The same key gets the same answer for 30 days.",
+        ),
+    ] = None,
+) -> str:
+    """Return the request's idempotency key. Raises Refused."""
+    if value is None:
+        raise Refused(
+            "idempotency_key_missing",
+            "send an Idempotency-Key header, one of your own for each new order",
+            field="Idempotency-Key",
+        )
+    if not _KEY.fullmatch(value):
+        raise Refused(
+            "idempotency_key_malformed",
+            "an Idempotency-Key is 1 to 255 visible ASCII characters",
+            field="Idempotency-Key",
+        )
+    return value
+
+
+CanReadOrders = Annotated[ApiKey, Depends(Needs("orders:read"))]
+CanWriteOrders = Annotated[ApiKey, Depends(Needs("orders:write"))]
+CanReadEvents = Annotated[ApiKey, Depends(Needs("events:read"))]
+CanWriteEvents = Annotated[ApiKey, Depends(Needs("events:write"))]
+CanWriteEndpoints = Annotated[ApiKey, Depends(Needs("endpoints:write"))]
+IdempotencyKey = Annotated[str, Depends(idempotency_key)]

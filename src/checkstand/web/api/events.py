@@ -1,0 +1,63 @@
+"""Events over HTTP: what the shop was told, and telling it again."""
+
+import json
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse, Response
+
+from checkstand.domain.view import render_time
+from checkstand.errors import NotFound
+from checkstand.operations.redeliver_event import redeliver_event
+from checkstand.queries.list_events import ToldEvent, list_events
+from checkstand.web.api.access import CanReadEvents, CanWriteEvents, House
+from checkstand.web.api.models import EventList
+
+router = APIRouter(prefix="/api/events", tags=["events"])
+
+
+@router.get("", response_model=EventList)
+async def list_(
+    resources: House,
+    caller: CanReadEvents,
+    starting_after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> JSONResponse:
+    """List events, newest first, with how their deliveries stand."""
+    told, has_more = await list_events(
+        resources.database,
+        caller.account_id,
+        starting_after=_event_id(starting_after) if starting_after else None,
+        limit=limit,
+    )
+    return JSONResponse({"data": [_render(event) for event in told], "has_more": has_more})
+
+
+@router.post("/{event_id}/redeliver", status_code=202)
+async def redeliver(resources: House, caller: CanWriteEvents, event_id: str) -> Response:
+    """Deliver an event again to every endpoint it was owed to, under the same id."""
+    await redeliver_event(resources, account_id=caller.account_id, event_id=_event_id(event_id))
+    return Response(status_code=202)
+
+
+def _event_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("event_not_found", "there is no such event", field="event_id") from None
+
+
+def _render(told: ToldEvent) -> dict[str, Any]:
+    return {
+        "event": json.loads(told.body),
+        "deliveries": [
+            {
+                "endpoint_id": str(delivery.endpoint_id),
+                "status": delivery.status,
+                "tries": delivery.tries,
+                "due_at": render_time(delivery.due_at),
+            }
+            for delivery in told.deliveries
+        ],
+    }

@@ -1,0 +1,294 @@
+"""The API's words: what a request may hold and what an answer holds. Amounts are text."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+
+from checkstand.domain.money import (
+    Money,
+    parse_amount,
+    parse_crypto,
+    parse_fiat,
+    render_amount,
+)
+from checkstand.domain.order import Goods, OrderStatus, Terms
+
+_COINS = re.compile(r"[A-Z0-9]{2,16}(,[A-Z0-9]{2,16})*", re.ASCII)
+
+
+def _plain(text: str) -> str:
+    if any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in text):
+        raise ValueError("must have no control characters")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        parts = urlsplit(_plain(text))
+    except ValueError:
+        raise ValueError("must be a web address") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or " " in text:
+        raise ValueError("must be a web address that starts with https:// (or http://)")
+    if parts.username or parts.password:
+        raise ValueError("must hold no user name or password")
+    return text
+
+
+def _coins(text: str) -> str:
+    if not _COINS.fullmatch(text):
+        raise ValueError("must list upper-case asset codes with commas, such as USDT,BNB")
+    return text
+
+
+def _amount(value: Any) -> Decimal:
+    return parse_amount(value)
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_amount, json_schema_input_type=str),
+    Field(json_schema_extra={"type": "string", "examples": ["12.50"]}),
+]
+Crypto = Annotated[StrictStr, AfterValidator(parse_crypto), Field(examples=["USDT"])]
+Fiat = Annotated[StrictStr, AfterValidator(parse_fiat), Field(examples=["EUR"])]
+Address = Annotated[StrictStr, Field(max_length=512), AfterValidator(_address)]
+
+
+Text32 = Annotated[StrictStr, Field(min_length=1, max_length=32), AfterValidator(_plain)]
+Text40 = Annotated[StrictStr, Field(min_length=1, max_length=40), AfterValidator(_plain)]
+Text128 = Annotated[StrictStr, Field(min_length=1, max_length=128), AfterValidator(_plain)]
+Text256 = Annotated[StrictStr, Field(min_length=1, max_length=256), AfterValidator(_plain)]
+Text500 = Annotated[StrictStr, Field(max_length=500), AfterValidator(_plain)]
+
+
+class GoodsLine(BaseModel):
+    """One line of what is sold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text256
+    goods_type: Literal["01", "02"] = Field("02", description="01 tangible, 02 virtual")
+    category: Annotated[StrictStr, Field(pattern=r"^[0-9A-Z][0-9]{3}$")] = "Z000"
+    reference: Text32 = "goods"
+    quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 1
+    unit_amount: Amount | None = None
+
+
+class NewOrder(BaseModel):
+    """What a shop wants paid. Price it in crypto, or in fiat and let Binance convert."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    merchant_order_id: Annotated[
+        Text128, Field(description="Your own id. One order each, byte for byte.")
+    ]
+    amount: Amount | None = None
+    currency: Crypto | None = None
+    fiat_amount: Amount | None = None
+    fiat_currency: Fiat | None = None
+    description: Text256 | None = None
+    goods: Annotated[list[GoodsLine], Field(max_length=100)] = []
+    support_pay_currency: (
+        Annotated[StrictStr, Field(max_length=256), AfterValidator(_coins)] | None
+    ) = None
+    return_url: Address | None = None
+    cancel_url: Address | None = None
+    expires_in: Annotated[
+        StrictInt, Field(ge=60, le=604_800, description="Seconds until the order ends unpaid.")
+    ] = 86_400
+    cart_id: Text128 | None = None
+    metadata: Annotated[dict[Text40, Text500], Field(max_length=20)] = {}
+    terminal: Literal["WEB", "WAP", "APP", "MINI_PROGRAM", "OTHERS"] = "WEB"
+
+    @model_validator(mode="after")
+    def _has_one_price(self) -> Self:
+        crypto = (self.amount is not None, self.currency is not None)
+        fiat = (self.fiat_amount is not None, self.fiat_currency is not None)
+        if crypto[0] != crypto[1] or fiat[0] != fiat[1] or crypto[0] == fiat[0]:
+            raise ValueError("give either amount and currency, or fiat_amount and fiat_currency")
+        return self
+
+    @model_validator(mode="after")
+    def _goods_add_up(self) -> Self:
+        priced = [line for line in self.goods if line.unit_amount is not None]
+        if not priced:
+            return self
+        total = sum(
+            (line.quantity * (line.unit_amount or Decimal(0)) for line in priced), Decimal(0)
+        )
+        price = self.amount if self.amount is not None else self.fiat_amount
+        if total != price:
+            raise ValueError(f"goods add up to {render_amount(total)}, not to the order's amount")
+        return self
+
+    def to_terms(self) -> Terms:
+        """Turn the request into the domain's words."""
+        return Terms(
+            merchant_order_id=self.merchant_order_id,
+            price=_money(self.amount, self.currency),
+            fiat_price=_money(self.fiat_amount, self.fiat_currency),
+            description=self.description or f"Order {self.merchant_order_id}",
+            goods=tuple(Goods(**line.model_dump()) for line in self.goods),
+            support_pay_currency=self.support_pay_currency,
+            return_url=self.return_url,
+            cancel_url=self.cancel_url,
+            expires_in_seconds=self.expires_in,
+            cart_id=self.cart_id,
+            terminal=self.terminal,
+            metadata=self.metadata,
+        )
+
+    def fingerprint(self) -> bytes:
+        """Hash the parsed fields: the same request however its JSON was written."""
+        fields = json.dumps(self.model_dump(), sort_keys=True, default=_canonical)
+        return hashlib.sha256(fields.encode()).digest()
+
+
+class NewEndpoint(BaseModel):
+    """Where the shop wants to be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[StrictStr, Field(max_length=2048)]
+    fulfil_on_delivery: StrictBool = Field(
+        default=False, description="A 2xx to order.paid counts as the order's fulfilment."
+    )
+
+
+class OrderView(BaseModel):
+    """An order as the shop sees it, in answers and in events."""
+
+    order_id: str
+    merchant_order_id: str
+    status: OrderStatus
+    anomalies: list[str]
+    amount: str | None
+    currency: str | None
+    fiat_amount: str | None
+    fiat_currency: str | None
+    description: str
+    cart_id: str | None
+    paid_amount: str
+    refunded_amount: str
+    checkout_url: str
+    qr_content: str | None
+    deeplink: str | None
+    universal_url: str | None
+    binance_checkout_url: str | None
+    created_at: datetime
+    expires_at: datetime
+    paid_at: datetime | None
+    fulfilled_at: datetime | None
+    version: int
+    metadata: dict[str, str]
+
+
+class OrderList(BaseModel):
+    """A page of orders, newest first."""
+
+    data: list[OrderView]
+    has_more: bool
+
+
+class TimelineEntryView(BaseModel):
+    """One thing that happened to an order."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    at: datetime
+    seq: int
+    actor: str
+    kind: str
+    summary: str
+    from_: Annotated[str | None, Field(alias="from")]
+    to: str | None
+    ref: str | None
+    detail: dict[str, Any]
+
+
+class Timeline(BaseModel):
+    """Everything that happened to one order, in causal order."""
+
+    data: list[TimelineEntryView]
+
+
+class EndpointView(BaseModel):
+    """A webhook endpoint."""
+
+    endpoint_id: str
+    url: str
+    fulfil_on_delivery: bool
+    created_at: datetime
+
+
+class EndpointList(BaseModel):
+    """Every endpoint that is told things."""
+
+    data: list[EndpointView]
+
+
+class NewEndpointView(EndpointView):
+    """A new endpoint with its signing secret, which is shown this once."""
+
+    secret: str
+
+
+class DeliveryView(BaseModel):
+    """How one delivery of an event stands."""
+
+    endpoint_id: str
+    status: str
+    tries: int
+    due_at: datetime | None
+
+
+class EventView(BaseModel):
+    """An event as it was delivered, and how its deliveries stand."""
+
+    event: dict[str, Any]
+    deliveries: list[DeliveryView]
+
+
+class EventList(BaseModel):
+    """A page of events, newest first."""
+
+    data: list[EventView]
+    has_more: bool
+
+
+class Problem(BaseModel):
+    """Why a request was refused, as RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | None
+
+
+def _money(amount: Decimal | None, currency: str | None) -> Money | None:
+    return None if amount is None or currency is None else Money(amount, currency)
+
+
+def _canonical(value: object) -> str:
+    if isinstance(value, Decimal):
+        return render_amount(value.normalize())
+    raise TypeError(f"{type(value).__name__} has no canonical text")

@@ -1,0 +1,65 @@
+"""The gateway as one ASGI app: the API, the notices' door, the checkout page, health."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from checkstand.errors import CheckstandError
+from checkstand.operations.receive_notice import NoticeDesk
+from checkstand.operations.resources import Resources
+from checkstand.queries.health import is_ready
+from checkstand.web.api import endpoints, events, orders
+from checkstand.web.body_gate import BodyGate
+from checkstand.web.checkout.desk import CheckoutDesk
+from checkstand.web.checkout.page import checkout_routes
+from checkstand.web.content_policy import ContentPolicy
+from checkstand.web.notices import notice_routes
+from checkstand.web.problems import install
+
+
+def build_gateway(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
+    """Put the doors together. Routes that need no JSON are plain ones, at half the cost."""
+    app = FastAPI(
+        title="Checkstand",
+        version=version("checkstand"),
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # their pages load scripts from elsewhere, which our policy forbids
+        redoc_url=None,
+    )
+    app.state.resources = resources
+    install(app)
+    for room in (orders, endpoints, events):
+        app.include_router(room.router)
+    app.router.routes.extend(
+        [
+            *notice_routes(desk),
+            *checkout_routes(
+                CheckoutDesk(resources), form_key=resources.vault.form_key, clock=resources.clock
+            ),
+            *_health_routes(resources),
+        ]
+    )
+    # The last one added is the outermost: the policy is on every answer, refusals too.
+    app.add_middleware(BodyGate)
+    app.add_middleware(ContentPolicy)
+    return app
+
+
+def _health_routes(resources: Resources) -> list[BaseRoute]:
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        try:
+            await is_ready(resources.database)
+        except CheckstandError as error:
+            return PlainTextResponse(f"{error.message}\n", status_code=503)
+        return PlainTextResponse("ready\n")
+
+    return [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+    ]
