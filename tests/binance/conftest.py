@@ -40,6 +40,7 @@ class ScriptedServer:
     script: list[Behaviour] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     hung_up: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     stopping: threading.Event = field(default_factory=threading.Event)
     connections: int = 0
@@ -66,7 +67,7 @@ class ScriptedServer:
         message = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
         def behave(connection: socket.socket, _: Received) -> bool:
-            connection.sendall(message)
+            say(connection, message)
             return not then_hang_up
 
         self.script.append(behave)
@@ -100,9 +101,9 @@ class ScriptedServer:
         """Answer one byte at a time, without end."""
 
         def behave(connection: socket.socket, _: Received) -> bool:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            say(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
             while not self.stopping.wait(0.02):
-                connection.sendall(b" ")
+                say(connection, b" ")
             return False
 
         self.script.append(behave)
@@ -111,7 +112,7 @@ class ScriptedServer:
         """Announce more than what is sent."""
 
         def behave(connection: socket.socket, _: Received) -> bool:
-            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"status":"SUC')
+            say(connection, b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"status":"SUC')
             return False
 
         self.script.append(behave)
@@ -133,7 +134,6 @@ class ScriptedServer:
             except OSError:
                 return
             self.connections += 1
-            connection.settimeout(0.05)
             thread = threading.Thread(target=self._serve, args=(connection, self.connections))
             self._threads.append(thread)
             thread.start()
@@ -143,6 +143,7 @@ class ScriptedServer:
         with connection, contextlib.suppress(OSError):
             while (received := self._read(connection, buffer, number)) is not None:
                 self.received.append(received)
+                self.arrived.release()
                 if not self.script:
                     self.problems.append(f"nothing left to answer {received.path}")
                     return
@@ -162,6 +163,7 @@ class ScriptedServer:
                     del buffer[: len(head) + 4 + length]
                     return Received(first.split(" ")[1], headers, rest[:length], number)
             try:
+                connection.settimeout(0.05)  # to look whether we are to stop
                 data = connection.recv(65536)
             except TimeoutError:
                 continue
@@ -173,6 +175,11 @@ class ScriptedServer:
 
 def envelope(data: Any) -> dict[str, Any]:
     return {"status": "SUCCESS", "code": "000000", "data": data, "errorMessage": ""}
+
+
+def say(connection: socket.socket, message: bytes) -> None:
+    connection.settimeout(30)
+    connection.sendall(message)
 
 
 def break_off(connection: socket.socket) -> None:

@@ -5,6 +5,7 @@ with a hint, never guessed at.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,9 @@ DEFAULT_BASE_URL: Final = "https://bpay.binanceapi.com"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 DEFAULT_MAX_RETRIES: Final = 2
 
+_ADDRESS: Final = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?"
+)
 _MISSPELT: Final = {
     "BINANCE_PAY_SECRET": "BINANCE_PAY_API_SECRET",
     "BINANCE_PAY_SECRET_KEY": "BINANCE_PAY_API_SECRET",
@@ -109,9 +113,7 @@ def _token(text: str, what: str) -> str:
 
 
 def _address(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    host = rest.partition("/")[0]
-    plain = url.isascii() and url.isprintable() and not set(" ?#@\\") & set(url)
-    if scheme not in {"http", "https"} or not host or host.startswith(":") or not plain:
+    fits = _ADDRESS.fullmatch(url)
+    if fits is None or int(fits["port"] or 0) > 65_535:
         raise ConfigurationError(f"the base address must look like {DEFAULT_BASE_URL}, not {url!r}")
     return url.rstrip("/")

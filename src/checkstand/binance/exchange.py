@@ -28,6 +28,9 @@ BACKOFF_SECONDS: Final = 0.5
 #: ... and never longer than this, unless Retry-After says so.
 BACKOFF_SECONDS_MAX: Final = 5.0
 NONCE_LENGTH: Final = 32
+OUR_HEADERS: Final = frozenset(
+    {"accept", "content-length", "content-type", "host", "transfer-encoding"}
+)
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -42,6 +45,11 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = None  # over all attempts and pauses together
     max_retries: int | None = None
     headers: Mapping[str, str] | None = None  # sent besides ours, never instead
+
+    def __post_init__(self) -> None:
+        for name in self.headers or {}:
+            if name.lower() in OUR_HEADERS or name.lower().startswith("binancepay-"):
+                raise ValueError(f"the header {name} is the SDK's own")
 
 
 class Party(msgspec.Struct, frozen=True):

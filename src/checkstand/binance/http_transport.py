@@ -188,22 +188,22 @@ def _answer(response: httpcore2.Response, content: bytes) -> Answer:
 
 
 async def _read_async(response: httpcore2.Response) -> bytes:
-    parts: list[bytes] = []
+    content = bytearray()
     async for part in response.aiter_stream():
-        _keep(parts, part)
-    return b"".join(parts)
+        _keep(content, part)
+    return bytes(content)
 
 
 def _read(response: httpcore2.Response) -> bytes:
-    parts: list[bytes] = []
+    content = bytearray()
     for part in response.iter_stream():
-        _keep(parts, part)
-    return b"".join(parts)
+        _keep(content, part)
+    return bytes(content)
 
 
-def _keep(parts: list[bytes], part: bytes) -> None:
-    parts.append(part)
-    if sum(map(len, parts)) > ANSWER_BYTES_MAX:
+def _keep(content: bytearray, part: bytes) -> None:
+    content += part
+    if len(content) > ANSWER_BYTES_MAX:
         raise _TooLarge(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
 
 

@@ -1,0 +1,68 @@
+"""The sync surface is the generated one, and the SDK is light and stands alone."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import checkstand.binance
+from checkstand.binance import AsyncBinancePay, BinancePay
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOM = Path(inspect.getfile(checkstand.binance)).parent
+SCRIPT = ROOT / "scripts" / "generate_sync_client.py"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_generated_twin_is_the_one_checked_in() -> None:
+    checked = run(str(SCRIPT), "--check")
+
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
+
+
+def test_wrong_arguments_of_the_generator_are_usage_errors() -> None:
+    assert run(str(SCRIPT), "--chekc").returncode == 2
+
+
+def test_both_clients_have_the_same_surface() -> None:
+    given: Any = {"api_key": "k", "api_secret": "s"}
+    one, other = AsyncBinancePay(**given), BinancePay(**given)
+
+    for name in ("orders", "refunds", "certificates", "webhooks"):
+        ours, theirs = getattr(one, name), getattr(other, name)
+        methods = [method for method in dir(ours) if not method.startswith("_")]
+        assert methods == [method for method in dir(theirs) if not method.startswith("_")]
+        for method in methods:
+            assert inspect.signature(getattr(ours, method)) == inspect.signature(
+                getattr(theirs, method)
+            )
+    other.close()
+
+
+def test_importing_the_sdk_loads_neither_transport_nor_cryptography_nor_asyncio() -> None:
+    heavy = ("httpcore2", "h11", "anyio", "cryptography", "asyncio", "ssl", "email", "secrets")
+    done = run(
+        "-c",
+        "import sys, checkstand.binance;"
+        f"print([name for name in {heavy!r} if name in sys.modules])",
+    )
+
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.name)
+def test_the_sdk_imports_nothing_else_of_ours(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            top, *rest = (node.module or "").split(".")
+            assert top != "checkstand" or rest[:1] == ["binance"]
