@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser, async_playwright
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from checkstand.web.checkout.page import checkout_routes
 from checkstand.web.checkout.qr import draw_qr
@@ -154,26 +156,23 @@ async def serve_checkout(
     """Give a function that serves the fake on a free port, in a wording, and says where."""
     servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
-    async def serve(wording: Wording = ENGLISH) -> str:
+    async def serve(wording: Wording = ENGLISH, *, under: str = "") -> str:
         routes = checkout_routes(
             fake_checkouts, form_key=os.urandom(32), clock=checkout_clock, wording=wording
         )
         server = uvicorn.Server(
             uvicorn.Config(
-                ContentPolicy(Starlette(routes=routes)),
-                port=0,
+                ContentPolicy(Starlette(routes=[Mount(under, routes=routes)])),
                 lifespan="off",
                 log_level="critical",
                 ws="none",
                 timeout_graceful_shutdown=1,
             )
         )
-        task = asyncio.ensure_future(server._serve())
+        listening = socket.create_server(("127.0.0.1", 0))  # from here on nobody is refused
+        task = asyncio.ensure_future(server._serve([listening]))
         servers.append((server, task))
-        async with asyncio.timeout(10):
-            while not server.started:
-                await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        port = listening.getsockname()[1]
         return f"http://127.0.0.1:{port}"
 
     yield serve

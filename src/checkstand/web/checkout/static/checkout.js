@@ -30,6 +30,7 @@
 
   const wake = () => {
     since = performance.now();
+    etag = ""; // the countdown may have slept with the device: ask for the whole answer
     plan(50); // several of these events come together
   };
 
@@ -79,7 +80,7 @@
       const notice = main.querySelector(".notice.told") ?? document.createElement("p");
       notice.className = "notice told";
       notice.textContent = page.querySelector(".plain")?.textContent ?? "";
-      byId("heading").after(notice);
+      (main.querySelector(".due") ?? byId("heading")).after(notice);
       say(notice.textContent);
       return false;
     }
