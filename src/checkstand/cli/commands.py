@@ -1,0 +1,316 @@
+"""Every command as a function; each loads what it needs when it runs, so that help is quick."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import App, CycloptsError, Parameter
+
+from checkstand.errors import CheckstandError
+
+if TYPE_CHECKING:
+    from checkstand.settings import Settings
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+app = App(
+    name="checkstand",
+    help="The counter where a shop takes Binance Pay.",
+    version_flags=["--version"],
+)
+keys = App(name="keys", help="API keys for the shop's programs.")
+app.command(keys)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code; everything that goes wrong ends here."""
+    from checkstand.settings import SettingsError
+
+    try:
+        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return WRONG_USAGE
+    except SettingsError as error:
+        return _complain(error.message, WRONG_USAGE)
+    except CheckstandError as error:
+        return _complain(error.message, _code_of(error))
+    except OSError as error:
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return result if isinstance(result, int) else DONE
+
+
+@app.command
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    worker: Annotated[bool, Parameter(negative="--no-worker")] = True,
+) -> int:
+    """Run the gateway, with a worker beside it.
+
+    Parameters
+    ----------
+    host
+        Address to listen on; CHECKSTAND_HOST otherwise.
+    port
+        Port to listen on, 0 picks a free one; CHECKSTAND_PORT otherwise.
+    worker
+        Also do the background duties in this process.
+    """
+    from checkstand.app import running_gateway
+
+    settings = _settings(host=host, port=port)
+
+    async def go() -> int:
+        async with running_gateway(settings, with_worker=worker) as (address, _):
+            print(f"ready {address}", flush=True)
+            return await _until_stopped()
+
+    return _run(go())
+
+
+@app.command
+def worker() -> int:
+    """Do the background duties alone: ask Binance, deliver events, expire orders."""
+    from checkstand.app import building_house
+    from checkstand.jobs.worker import running_worker
+
+    settings = _settings()
+
+    async def go() -> int:
+        async with building_house(settings) as resources, running_worker(resources):
+            print("ready worker", flush=True)
+            return await _until_stopped()
+
+    return _run(go())
+
+
+@app.command
+def migrate() -> int:
+    """Bring the database to the newest schema. `serve` and `worker` do it too."""
+    from checkstand.app import observer_of, opening_database
+
+    settings = _settings()
+
+    async def go() -> int:
+        async with opening_database(settings, observer=observer_of(settings)):
+            print("the database is at the newest schema")
+        return DONE
+
+    return _run(go())
+
+
+@app.command
+def simulator(
+    *,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    api_key: str | None = None,
+    api_secret: str | None = None,
+    merchant_id: str | None = None,
+    webhook_url: str | None = None,
+    seed: int | None = None,
+) -> int:
+    """Run a local Binance Pay to build against. No money in it is real.
+
+    Parameters
+    ----------
+    port
+        Port to listen on (8081), 0 picks a free one.
+    host
+        Address to listen on.
+    api_key
+        The merchant's API key ("simulator").
+    api_secret
+        The merchant's API secret ("simulator").
+    merchant_id
+        The merchant's id ("900000001").
+    webhook_url
+        Where notices go whose order names no address of its own.
+    seed
+        Replays the same randomness.
+    """
+    from checkstand.simulator import server
+
+    async def go() -> int:
+        await server.serve(
+            host=host,
+            port=server.DEFAULT_PORT if port is None else port,
+            api_key=api_key or server.DEFAULT_API_KEY,
+            api_secret=api_secret or server.DEFAULT_API_SECRET,
+            merchant_id=merchant_id or server.DEFAULT_MERCHANT_ID,
+            webhook_url=webhook_url,
+            seed=seed,
+        )
+        return DONE
+
+    return _run(go())
+
+
+@app.command
+def demo(
+    *,
+    auto: bool = False,
+    port: int | None = None,
+    simulator_port: int | None = None,
+    shop_port: int | None = None,
+) -> int:
+    """Start everything with the simulator and print a checkout page to open.
+
+    Parameters
+    ----------
+    auto
+        Buy without a person, on free ports, and print the order's timeline.
+    port
+        The gateway's port; CHECKSTAND_PORT otherwise, 0 picks a free one.
+    simulator_port
+        The simulator's port (8081).
+    shop_port
+        The sample shop's port (8082).
+    """
+    from checkstand.demo.stage import SHOP_PORT, SIMULATOR_PORT, Ports
+
+    settings = _settings(port=port)
+    if auto:
+        return _run(_buy_alone(settings, Ports(gateway=0, simulator=0, shop=0)))
+    ports = Ports(
+        gateway=settings.port,
+        simulator=SIMULATOR_PORT if simulator_port is None else simulator_port,
+        shop=SHOP_PORT if shop_port is None else shop_port,
+    )
+    return _run(_show(settings, ports))
+
+
+@keys.command(name="create")
+def create(name: str, /, *, scope: tuple[str, ...] = ()) -> int:
+    """Make an API key and print it, alone on the last line. It is not shown again.
+
+    Parameters
+    ----------
+    name
+        What you will know it by.
+    scope
+        What it may do; may be repeated. All of it when none is given.
+    """
+    from checkstand.app import building_house
+    from checkstand.operations.manage_keys import create_key
+    from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
+
+    settings = _settings()
+
+    async def go() -> int:
+        async with building_house(settings) as house:
+            key = await create_key(
+                house.database,
+                account_id=DEFAULT_ACCOUNT_ID,
+                reference=house.accounts.get(DEFAULT_ACCOUNT_ID).reference,
+                name=name,
+                scopes=list(scope) or None,
+                clock=house.clock,
+                ids=house.ids,
+                random=house.random,
+            )
+        print(f"The key {name}, shown this once:")
+        print(key)
+        return DONE
+
+    return _run(go())
+
+
+async def _buy_alone(settings: "Settings", ports: Any) -> int:
+    from checkstand.demo import purchase
+    from checkstand.demo.stage import setting_stage
+
+    async with setting_stage(settings, ports=ports) as stage:
+        order = await purchase.buy(stage)
+        await purchase.pay(order)
+        for entry in await purchase.wait_for_goods(stage, order):
+            print(purchase.render_entry(entry))
+    return DONE
+
+
+async def _show(settings: "Settings", ports: Any) -> int:
+    from checkstand.demo import purchase
+    from checkstand.demo.stage import setting_stage
+
+    async with setting_stage(settings, ports=ports) as stage:
+        order = await purchase.buy(stage)
+        print(f"ready {stage.gateway_url}")
+        print()
+        print(f"  Checkout page   {order.checkout_url}")
+        print(f"  The shop says   {stage.shop.url}/orders/{order.merchant_order_id}")
+        print(f"  Buy once more   {stage.shop.url}/")
+        print(f"  Simulator       {stage.simulator_url}/")
+        print(f"  An API key      {stage.api_key}")
+        print()
+        print("Open the checkout page, follow its button to the simulated wallet, and pay.")
+        print("Ctrl-C stops everything; nothing is kept.", flush=True)
+        return await _until_stopped()
+
+
+def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
+    from checkstand.observability import configure_logs
+    from checkstand.settings import read_settings
+
+    settings = read_settings(os.environ)
+    configure_logs(level=settings.log_level)
+    return replace(
+        settings,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+    )
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    with contextlib.suppress(ImportError):  # not on every platform
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    return asyncio.run(work)
+
+
+async def _until_stopped() -> int:
+    """Wait for SIGINT or SIGTERM; say which exit code it asks for."""
+    async with _stop_signals() as stopped:
+        number = await stopped
+    return INTERRUPTED if number == signal.SIGINT else DONE
+
+
+@contextlib.asynccontextmanager
+async def _stop_signals() -> AsyncIterator[asyncio.Future[int]]:
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[int] = loop.create_future()
+
+    def stop(number: int) -> None:
+        if not stopped.done():
+            stopped.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"checkstand: {message}", file=sys.stderr)
+    return code
+
+
+def _code_of(error: CheckstandError) -> int:
+    from checkstand.errors import Refused
+
+    return WRONG_USAGE if isinstance(error, Refused) else FAILED
