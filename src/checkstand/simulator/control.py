@@ -23,7 +23,7 @@ from checkstand.simulator.signing import SigningKey
 from checkstand.simulator.world import World
 
 
-class NotFound(LookupError):  # noqa: N818 - an answer to a request, not a failure
+class NotFound(LookupError):
     """Nothing here goes by that name, or several things do."""
 
 

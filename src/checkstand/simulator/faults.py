@@ -194,4 +194,4 @@ def _checked_parameters(kind: str, given: Mapping[str, Any]) -> Mapping[str, Any
         raise ValueError(f"unknown code; known are {', '.join(MESSAGES)}")
     if "status" in parameters and not 200 <= parameters["status"] <= 599:
         raise ValueError("status is an HTTP status from 200 to 599")
-    return MappingProxyType(parameters)
+    return parameters

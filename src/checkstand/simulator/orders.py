@@ -24,7 +24,7 @@ from checkstand.simulator.world import World
 _DEFAULT_PAYER = "100000001"
 
 
-class NotPossible(Exception):  # noqa: N818 - an answer to a request, not a failure
+class NotPossible(Exception):
     """The order's state does not allow what was asked; nothing changed."""
 
 

@@ -39,7 +39,7 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Rejection(Exception):  # noqa: N818 - a documented answer, not a failure of ours
+class Rejection(Exception):
     """The service says no with a documented code."""
 
     def __init__(self, code: str, parameter: str = "") -> None:
