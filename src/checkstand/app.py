@@ -227,6 +227,7 @@ def _policy(settings: Settings, public_url: str) -> Policy:
     return Policy(
         public_url=public_url,
         provider_timeout=timedelta(seconds=settings.binance_timeout_seconds),
+        delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
         allow_private_webhooks=settings.allow_private_webhooks,
     )
 

@@ -31,6 +31,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_SECRET_KEY": "encrypts stored secrets; several with commas, the newest first",
     "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
+    "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -43,6 +44,8 @@ SETTINGS: Final[Mapping[str, str]] = {
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _SECRET_KEY_LENGTH_MIN: Final = 32
+#: A lease is held for as long as a call may take: more would stall an order after a crash.
+_SECONDS_MAX: Final = 60
 #: The one host that Binance documents; there is no sandbox (reference 1.1).
 _LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
 
@@ -61,6 +64,7 @@ class Settings:
     secret_keys: tuple[str, ...] = field(default=(), repr=False)
     shop_name: str = "Shop"
     allow_private_webhooks: bool = False
+    delivery_timeout_seconds: float = 15.0
     log_level: str = "info"
     kill_at: str | None = None
     binance_api_key: str | None = field(default=None, repr=False)
@@ -84,12 +88,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         secret_keys=_secret_keys(values["CHECKSTAND_SECRET_KEY"]),
         shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
+        delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
         binance_api_secret=values["BINANCE_PAY_API_SECRET"],
         binance_base_url=values["BINANCE_PAY_BASE_URL"] or _LIVE_BASE_URL,
-        binance_timeout_seconds=_timeout(values["BINANCE_PAY_TIMEOUT"]),
+        binance_timeout_seconds=_seconds(values, "BINANCE_PAY_TIMEOUT", default=10.0),
     )
 
 
@@ -166,16 +171,17 @@ def _secret_keys(text: str | None) -> tuple[str, ...]:
     return keys
 
 
-def _timeout(text: str | None) -> float:
+def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> float:
+    text = values[name]
     try:
-        seconds = float(text) if text else 10.0
+        seconds = float(text) if text else default
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= 60:
+    if not 0 < seconds <= _SECONDS_MAX:
         raise SettingsError(
             "setting_invalid",
-            f"BINANCE_PAY_TIMEOUT must be a number of seconds up to 60, not {text!r}",
-            field="BINANCE_PAY_TIMEOUT",
+            f"{name} must be a number of seconds up to {_SECONDS_MAX}, not {text!r}",
+            field=name,
         )
     return seconds
 

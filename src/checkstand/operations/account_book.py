@@ -4,7 +4,9 @@ Read from the database and kept in memory; `reload` brings it up to date. What c
 its back (another process adds an account) is found by the reload on a timer.
 """
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -24,6 +26,14 @@ KEY_GRACE: Final = timedelta(hours=24)
 Snapshot = tuple[list[Account], list[Credential], list[StoredCertificate]]
 
 
+@dataclass(slots=True)
+class CertificateFlight:
+    """When an account's keys were last asked for, and the lock that makes it one at a time."""
+
+    asked_at: datetime | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class AccountBook:
     """A snapshot of accounts, credentials and certificates."""
 
@@ -33,6 +43,8 @@ class AccountBook:
         self._by_reference: dict[str, Account] = {}
         self._credential_of: dict[UUID, UUID] = {}
         self._keys: dict[UUID, dict[str, str]] = {}
+        # In this process alone: that is enough for a limit on calls.
+        self._flights: dict[UUID, CertificateFlight] = {}
 
     async def reload(
         self, database: Database, provider: Provider, vault: Vault, *, now: datetime
@@ -93,6 +105,10 @@ class AccountBook:
     def keys_of(self, account_id: UUID) -> Mapping[str, str]:
         """Return Binance's public keys as this account fetched them, serial to PEM."""
         return self._keys.get(account_id, {})
+
+    def certificate_flight(self, account_id: UUID) -> CertificateFlight:
+        """Return what keeps the fetches of an account's keys one at a time, and seldom."""
+        return self._flights.setdefault(account_id, CertificateFlight())
 
     def holders_of(self, serial: str) -> list[Account]:
         """Return the accounts that fetched a key with this serial."""

@@ -1,8 +1,6 @@
 """Fetch Binance's public keys for an account: on a timer, and once for an unknown serial."""
 
-import asyncio
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -19,18 +17,6 @@ _log = structlog.get_logger()
 _UNKNOWN_SERIAL_EVERY: Final = timedelta(minutes=1)
 
 
-@dataclass(slots=True)
-class _Flight:
-    """When an account's keys were last asked for, and the lock that makes it one at a time."""
-
-    asked_at: datetime | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-#: By account, in this process: a limit on calls needs no more than that.
-_flights: dict[UUID, _Flight] = {}
-
-
 async def refresh_certificates(
     resources: Resources, *, account_id: UUID, at_most_every: timedelta = _UNKNOWN_SERIAL_EVERY
 ) -> bool:
@@ -38,7 +24,7 @@ async def refresh_certificates(
 
     A failure changes nothing: what was known stays known.
     """
-    flight = _flights.setdefault(account_id, _Flight())
+    flight = resources.accounts.certificate_flight(account_id)
     async with flight.lock:
         now = resources.clock.now()
         if flight.asked_at is not None and now - flight.asked_at < at_most_every:

@@ -15,8 +15,9 @@ from checkstand.provider.gateway import Provider
 from checkstand.storage.database import Database
 from checkstand.vault import Vault
 
-#: How much longer a lease lives than the call it covers may take.
-LEASE_MARGIN: Final = timedelta(seconds=15)
+#: How much longer a lease lives than the call it covers may take: time to write the answer. Too
+#: short costs a second query, too long lets a shopper wait after a crash; neither costs money.
+LEASE_MARGIN: Final = timedelta(seconds=5)
 
 
 class Wake:

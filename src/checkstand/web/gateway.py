@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from checkstand.errors import CheckstandError
 from checkstand.operations.receive_notice import NoticeDesk
@@ -20,8 +21,14 @@ from checkstand.web.notices import notice_routes
 from checkstand.web.problems import install
 
 
-def build_gateway(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
-    """Put the doors together. Routes that need no JSON are plain ones, at half the cost."""
+def build_gateway(resources: Resources, *, desk: NoticeDesk) -> ASGIApp:
+    """Put the doors together behind the content policy and the body's limits."""
+    # Outside the framework's own error handler, so that even a 500 leaves under the policy.
+    return ContentPolicy(BodyGate(build_app(resources, desk=desk)))
+
+
+def build_app(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
+    """Put the routes together. Those that need no JSON are plain ones, at half the cost."""
     app = FastAPI(
         title="Checkstand",
         version=version("checkstand"),
@@ -42,9 +49,6 @@ def build_gateway(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
             *_health_routes(resources),
         ]
     )
-    # The last one added is the outermost: the policy is on every answer, refusals too.
-    app.add_middleware(BodyGate)
-    app.add_middleware(ContentPolicy)
     return app
 
 
