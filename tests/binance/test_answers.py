@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkstand.binance import Answer, BinancePayError, errors
@@ -60,6 +60,22 @@ def test_unknown_fields_and_words_survive() -> None:
 
     assert order.status == "DREAMT"
     assert order.extras == {"mood": Decimal("0.10"), "n": [Decimal("1e2")]}
+
+
+def test_an_optional_field_that_cannot_be_read_does_not_hide_the_rest() -> None:
+    order = told(
+        enveloped(QUERIED[:-1].replace(b'"0.12500000"', b'"free"') + b',"paymentInfo":"funding"}')
+    )
+
+    assert (order.status, order.commission, order.payment_info) == ("PAID", None, None)
+    assert order.extras == {"commission": "free", "paymentInfo": "funding"}
+
+
+def test_a_required_field_that_cannot_be_read_is_an_unreadable_answer() -> None:
+    error = told(enveloped(QUERIED.replace(b'"12.50000000"', b'"a lot"')))
+
+    assert type(error) is errors.UnreadableAnswer
+    assert "orderAmount" in str(error)
 
 
 @pytest.mark.parametrize("total", [b'"1.5"', b"1.5"])
@@ -241,6 +257,7 @@ envelopes = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.binary() | envelopes.map(msgspec.json.encode), st.integers(100, 599))
 def test_any_answer_is_a_result_or_an_error_of_ours(body: bytes, status: int) -> None:
     outcome = told(body, status=status)

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkstand.binance import ClockOffset
@@ -72,6 +72,7 @@ spans = st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=2))
 trips = st.timedeltas(min_value=ZERO, max_value=timedelta(seconds=40))
 
 
+@settings(deadline=None)
 @given(spans, st.lists(st.tuples(trips, trips), min_size=1, max_size=8))
 def test_the_truth_is_never_outside_the_bounds(
     ahead: timedelta, answers: list[tuple[timedelta, timedelta]]
@@ -87,6 +88,7 @@ def test_the_truth_is_never_outside_the_bounds(
     assert least <= ahead <= most
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 1, 1)))  # noqa: DTZ001
 def test_http_dates_are_read_as_the_standard_library_writes_them(at: datetime) -> None:
     at = at.replace(microsecond=0, tzinfo=UTC)
@@ -94,6 +96,7 @@ def test_http_dates_are_read_as_the_standard_library_writes_them(at: datetime) -
     assert parse_http_date(format_datetime(at, usegmt=True)) == at
 
 
+@settings(deadline=None)
 @given(st.none() | st.text() | st.from_regex(r"\A[A-Z][a-z]{2}, .{21} GMT\Z"))
 def test_any_other_date_is_none_or_a_date(text: str | None) -> None:
     assert parse_http_date(text) is None or text is not None

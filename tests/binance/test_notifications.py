@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkstand.binance import (
@@ -93,6 +93,7 @@ def test_amounts_are_read_as_number_or_text(amount: bytes) -> None:
     assert (str(notice.total_fee), str(notice.commission)) == ("0.88000000", "0.88000000")
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"\A(0|[1-9][0-9]{0,14})(\.[0-9]{1,8})?\Z"), st.booleans())
 def test_any_amount_comes_through_with_the_same_digits(text: str, quoted: bool) -> None:
     written = f'"{text}"' if quoted else text
@@ -207,6 +208,41 @@ def test_a_payment_that_lacks_what_it_says_is_unreadable(missing: str) -> None:
     assert (error.biz_type, error.biz_id, error.biz_status) == ("PAY", "7", "PAY_SUCCESS")
     assert error.data_text == json.dumps(data)
     assert (error.serial, error.nonce, error.signed_at) == ("S", "N", SIGNED_AT)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"paymentInfo": "funding"},
+        {"paymentInfo": {"payerId": 1.5}},
+        {"paymentInfo": {"paymentInstructions": {"currency": "USDT"}}},
+        {"commission": "free"},
+        {"transactTime": "yesterday"},
+        {"productName": 7, "tradeType": [], "transactionId": {}},
+    ],
+)
+def test_a_payment_is_heard_whatever_is_odd_beside_it(odd: dict[str, Any]) -> None:
+    notification = parse({**PAID, "openUserId": "0123", **odd})
+
+    notice = notification.data
+    assert isinstance(notice, PayNotice)
+    assert (notice.merchant_trade_no, str(notice.total_fee)) == ("T1", "12.5")
+    assert notice.open_user_id == "0123"
+    for name in ("payment_info", "transacted_at", "product_name"):
+        assert getattr(notice, name) is None
+    assert (
+        notification.fields.items()
+        >= {name: value for name, value in odd.items() if not isinstance(value, dict)}.items()
+    )
+
+
+def test_a_refund_with_unreadable_info_is_heard() -> None:
+    data = {**PAID, "refundInfo": "see portal"}
+
+    notice = parse(data, biz_type="PAY_REFUND", biz_status="REFUND_SUCCESS").data
+
+    assert isinstance(notice, PayRefundNotice)
+    assert notice.refund_info is None
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ headers = st.dictionaries(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary() | bodies, headers, st.binary() | st.text())
 def test_anything_unsigned_is_refused(
     signer: Any, raw: bytes, headers: dict[str, str], signature: Any
@@ -69,7 +69,7 @@ def test_anything_unsigned_is_refused(
     raise AssertionError("an unsigned notification was believed")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary() | bodies)
 def test_anything_signed_is_understood_or_said_not_to_be(signer: Any, raw: bytes) -> None:
     outcome: Notification | UnreadableNotification

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkstand.binance.wire import (
@@ -77,6 +77,7 @@ def test_what_is_no_amount_is_a_value_error(written: bytes) -> None:
 plain_digits = st.from_regex(r"\A(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?\Z")
 
 
+@settings(deadline=None)
 @given(plain_digits, st.booleans())
 def test_any_decimal_text_comes_in_with_the_same_digits(text: str, quoted: bool) -> None:
     written = f'"{text}"' if quoted else text
@@ -86,6 +87,7 @@ def test_any_decimal_text_comes_in_with_the_same_digits(text: str, quoted: bool)
     assert f"{amount:f}" == text
 
 
+@settings(deadline=None)
 @given(st.decimals(min_value="0.00000001", max_value=10**15, places=8))
 def test_any_amount_goes_out_as_a_number_with_the_same_digits(amount: Decimal) -> None:
     body = encode({"amount": amount_to_send(amount, "amount")})

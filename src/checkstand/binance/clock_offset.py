@@ -6,6 +6,7 @@ not be made worse by a coarse reading. Binance takes one second of difference at
 that far off always shows.
 """
 
+import functools
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -54,6 +55,7 @@ class ClockOffset:
         return None if self._known is None else self._known[:2]
 
 
+@functools.lru_cache(maxsize=4)  # calls come many a second, dates change once
 def parse_http_date(text: str | None) -> datetime | None:
     """Read the one date format HTTP still writes, as in `Mon, 23 Nov 2026 20:21:53 GMT`.
 

@@ -14,7 +14,7 @@ from msgspec import field
 
 from checkstand.binance.errors import UnreadableNotification
 from checkstand.binance.messages import PaymentInfo
-from checkstand.binance.wire import ANY_JSON, Amount, Id, Moment, convert, decoder
+from checkstand.binance.wire import JSON_OBJECT, Amount, Id, Moment, convert_what_fits, decoder
 
 _UNREADABLE: Final = (ValueError, RecursionError)  # what a decoder raises
 
@@ -29,7 +29,7 @@ class SignedBytes(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The base of all typed data."""
+    """The base of all typed data. An optional field that cannot be read is None."""
 
 
 class PayNotice(Notice, frozen=True, kw_only=True):
@@ -128,8 +128,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fields(self) -> Mapping[str, Any]:
         """All of `data` as Binance sent it, unknown fields included, digits kept."""
-        decoded: Mapping[str, Any] = ANY_JSON.decode(self.data_text)
-        return decoded
+        return JSON_OBJECT.decode(self.data_text)
 
 
 class _Envelope(msgspec.Struct, kw_only=True, rename="camel"):
@@ -142,7 +141,6 @@ class _Envelope(msgspec.Struct, kw_only=True, rename="camel"):
 
 _ENVELOPE: Final = decoder(_Envelope)
 _TEXT: Final = decoder(str)
-_OBJECT: Final[msgspec.json.Decoder[dict[str, Any]]] = decoder(dict[str, Any])
 _TYPED: Final = {biz_type: decoder(shape) for biz_type, shape in SHAPES.items()}
 
 
@@ -183,24 +181,34 @@ def _data_text(data: msgspec.Raw) -> str:
 def _read_data(envelope: _Envelope, text: str) -> Data:
     typed = _TYPED.get(envelope.biz_type)
     if typed is None:
-        return _OBJECT.decode(text)
+        return JSON_OBJECT.decode(text)
     try:
         return typed.decode(text)
     except ValueError:
-        fields = _OBJECT.decode(text)
-        refund = fields.get("refundInfo")
-        if isinstance(refund, str):  # the table says text, the samples show an object
-            unpacked = {**fields, "refundInfo": _OBJECT.decode(refund)}
-            return convert(unpacked, SHAPES[envelope.biz_type])
+        fields = JSON_OBJECT.decode(text)
+    try:
+        return convert_what_fits(_unpack_refund(fields), SHAPES[envelope.biz_type])
+    except ValueError:
         if (envelope.biz_type, envelope.biz_status) in _MUST_FIT:
             raise
+        return fields
+
+
+def _unpack_refund(fields: dict[str, Any]) -> dict[str, Any]:
+    """Unpack `refundInfo`, which is text by the documentation's table, an object by its samples."""
+    refund = fields.get("refundInfo")
+    if not isinstance(refund, str):
+        return fields
+    try:
+        return {**fields, "refundInfo": JSON_OBJECT.decode(refund)}
+    except _UNREADABLE:
         return fields
 
 
 def _salvage(raw: bytes) -> dict[str, str | None]:
     """Read what can be read of a body that is not as documented."""
     try:
-        fields = _OBJECT.decode(raw)
+        fields = JSON_OBJECT.decode(raw)
     except _UNREADABLE:
         return {}
     biz_id = fields.get("bizIdStr") or fields.get("bizId")

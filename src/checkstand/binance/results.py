@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from checkstand.binance.wire import ANY_JSON, decoder
+from checkstand.binance.wire import JSON_OBJECT, convert_what_fits, decoder
 
 
 class LastResponse(msgspec.Struct, frozen=True):
@@ -32,11 +32,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel", dict=Tru
 
     @property
     def extras(self) -> Mapping[str, Any]:
-        """Fields Binance sent that this SDK does not model, digits kept (int and Decimal)."""
+        """What Binance sent and no field shows, digits kept (int and Decimal).
+
+        That is fields this SDK does not model, and optional ones whose value it could not read.
+        """
         # Read again only when asked for: nearly nobody does.
-        data: Mapping[str, Any] = ANY_JSON.decode(self._origin("data"))
-        known = type(self).__struct_encode_fields__
-        return {name: value for name, value in data.items() if name not in known}
+        data = JSON_OBJECT.decode(self._origin("data"))
+        shown = dict(zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True))
+        return {
+            name: value
+            for name, value in data.items()
+            if name not in shown or (value is not None and getattr(self, shown[name]) is None)
+        }
 
     def _origin(self, name: str) -> Any:
         try:
@@ -49,11 +56,14 @@ R = TypeVar("R", bound=Result)
 
 
 def one(shape: type[R]) -> Callable[[msgspec.Raw, LastResponse], R]:
-    """Read one object."""
+    """Read one object; an optional field that cannot be read is left at its default."""
     decode = decoder(shape).decode
 
     def read(data: msgspec.Raw, response: LastResponse) -> R:
-        result = decode(data)
+        try:
+            result = decode(data)
+        except ValueError:
+            result = convert_what_fits(JSON_OBJECT.decode(data), shape)
         # Beside the fields, so that equality, repr and encoding are about what Binance said.
         result.__dict__["response"] = response
         result.__dict__["data"] = data

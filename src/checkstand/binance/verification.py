@@ -22,7 +22,9 @@ from checkstand.binance.notifications import Notification, SignedBytes, parse_no
 from checkstand.binance.wire import moment
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
 
 #: A PEM text, or a key that `load_key` made of one.
 Key: TypeAlias = "str | RSAPublicKey"
@@ -151,14 +153,20 @@ def _find_key(keys: Mapping[str, Key], serial: str) -> "RSAPublicKey":
 
 
 def _check_rsa(key: "RSAPublicKey", signature: str, payload: bytes) -> None:
+    padding, algorithm, invalid_signature = _scheme()
+    try:
+        key.verify(binascii.a2b_base64(signature), payload, padding, algorithm)
+    except (invalid_signature, binascii.Error) as error:
+        raise BadSignature("the signature does not fit these bytes") from error
+
+
+@functools.cache  # import statements inside a function cost a fifth of the verification
+def _scheme() -> "tuple[PKCS1v15, SHA256, type[Exception]]":
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    try:
-        key.verify(binascii.a2b_base64(signature), payload, PKCS1v15(), SHA256())
-    except (InvalidSignature, binascii.Error) as error:
-        raise BadSignature("the signature does not fit these bytes") from error
+    return PKCS1v15(), SHA256(), InvalidSignature
 
 
 def _check_window(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import msgspec
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 if TYPE_CHECKING:
     Id: TypeAlias = str
@@ -63,6 +64,28 @@ def decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
 def convert(value: Any, shape: type[T]) -> T:
     """Turn an already decoded value into `shape`. Raises ValueError."""
     return msgspec.convert(value, shape, dec_hook=_read)
+
+
+def convert_what_fits(fields: Mapping[str, Any], shape: type[S]) -> S:
+    """Turn a decoded object into `shape`, leaving out optional fields that do not fit theirs.
+
+    That a payment was made must not go unheard because of how it says what it was made with.
+    Raises ValueError where a required field is missing or does not fit.
+    """
+    optional = [each.encode_name for each in msgspec.structs.fields(shape) if not each.required]
+    kept = {name: value for name, value in fields.items() if name not in optional}
+    for name in optional:
+        if name in fields and _fits({**kept, name: fields[name]}, shape):
+            kept[name] = fields[name]
+    return convert(kept, shape)
+
+
+def _fits(fields: Mapping[str, Any], shape: type) -> bool:
+    try:
+        convert(fields, shape)
+    except ValueError:
+        return False
+    return True
 
 
 def encode(request: msgspec.Struct | Mapping[str, Any]) -> bytes:
@@ -173,3 +196,5 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 #: Any JSON: objects as dicts, numbers as int or Decimal, nothing rounded.
 ANY_JSON: Final[msgspec.json.Decoder[Any]] = decoder(Any)
+#: The same where it must be an object.
+JSON_OBJECT: Final[msgspec.json.Decoder[dict[str, Any]]] = decoder(dict[str, Any])
