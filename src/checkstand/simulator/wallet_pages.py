@@ -26,7 +26,7 @@ from checkstand.simulator.world import World
 
 _HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; form-action 'self'; img-src 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "cache-control": "no-store",
@@ -54,11 +54,13 @@ class WalletPages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._style = files("checkstand.simulator").joinpath("static/wallet.css").read_bytes()
+        static = files("checkstand.simulator").joinpath("static")
+        self._style = static.joinpath("wallet.css").read_bytes()
+        self._icon = static.joinpath("icon.svg").read_bytes()
 
     @property
     def routes(self) -> list[Route]:
-        """Return the routes: every link of a create answer, the buttons, the style sheet."""
+        """Return the routes: the links of a create answer, the buttons, style and icon."""
         return [
             Route("/", self.index),
             Route("/en/checkout/{token}", self.show),
@@ -66,6 +68,7 @@ class WalletPages:
             Route("/payment/secpay", self.show),
             Route("/static/payment/{day}/{token}.png", self.draw_code),
             Route("/wallet/style.css", self.style),
+            Route("/wallet/icon.svg", self.icon),
             Route("/wallet/{token}/{act}", self.act, methods=["POST"]),
         ]
 
@@ -116,6 +119,10 @@ class WalletPages:
     async def style(self, _: Request) -> Response:
         """Return the style sheet."""
         return Response(self._style, media_type="text/css", headers=_HEADERS)
+
+    async def icon(self, _: Request) -> Response:
+        """Return the icon, for browsers ask for one."""
+        return Response(self._icon, media_type="image/svg+xml", headers=_HEADERS)
 
     def _find(self, request: Request) -> Order | None:
         self._world.clock.run_due()
