@@ -4,18 +4,26 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from checkstand.binance import AsyncBinancePay, BinancePay
 
@@ -44,10 +52,11 @@ class ScriptedServer:
     hung_up: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     stopping: threading.Event = field(default_factory=threading.Event)
     connections: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.listener.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -138,9 +147,9 @@ class ScriptedServer:
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, plain: socket.socket, number: int) -> None:
         buffer = bytearray()
-        with connection, contextlib.suppress(OSError):
+        with plain, contextlib.suppress(OSError), self._secured(plain) as connection:
             while (received := self._read(connection, buffer, number)) is not None:
                 self.received.append(received)
                 self.arrived.release()
@@ -150,6 +159,11 @@ class ScriptedServer:
                 if not self.script.pop(0)(connection, received):
                     break
         self.hung_up.release()
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self.tls is None:
+            return connection
+        return self.tls.wrap_socket(connection, server_side=True)
 
     def _read(self, connection: socket.socket, buffer: bytearray, number: int) -> Received | None:
         while not self.stopping.is_set():
@@ -191,6 +205,56 @@ def break_off(connection: socket.socket) -> None:
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     server = ScriptedServer()
+    yield server
+    server.stop()
+    assert server.problems == []
+
+
+@dataclass(frozen=True)
+class OwnAuthority:
+    """A certificate for 127.0.0.1 that signs itself, made for this run."""
+
+    file: str
+
+    def serving(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.file)
+        return context
+
+    def trusting(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.file)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> OwnAuthority:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "loopback.pem"
+    file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + certificate.public_bytes(Encoding.PEM)
+    )
+    return OwnAuthority(str(file))
+
+
+@pytest.fixture
+def tls_server(authority: OwnAuthority) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(tls=authority.serving())
     yield server
     server.stop()
     assert server.problems == []

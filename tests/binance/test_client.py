@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -27,7 +28,7 @@ from checkstand.binance import (
     UnitAmount,
     UnreadableAnswer,
 )
-from checkstand.binance.http_transport import HttpTransport
+from checkstand.binance.http_transport import AsyncHttpTransport, HttpTransport
 from checkstand.binance.signing import sign
 from checkstand.binance.transport import NeverSent
 
@@ -238,6 +239,48 @@ async def test_neither_name_of_an_order_is_an_error(counter: Any) -> None:
             await counter.call(method)
 
 
+def transport_of(counter: Any, ssl_context: ssl.SSLContext) -> Any:
+    made = AsyncHttpTransport if counter.kind == "async" else HttpTransport
+    return made(ssl_context=ssl_context)
+
+
+async def test_calls_go_over_tls_and_keep_the_connection(
+    counter: Any, tls_server: Any, authority: Any
+) -> None:
+    tls_server.succeed(QUERIED)
+    tls_server.hang()
+    client = counter.client(
+        base_url=tls_server.url,
+        transport=transport_of(counter, authority.trusting()),
+    )
+
+    queried = await counter.call(lambda: client.orders.query(merchant_trade_no="T1"))
+    options = CallOptions(timeout_seconds=0.5)
+    error = await failing(counter, lambda: client.orders.create(**ORDER, options=options))
+
+    assert queried.status == "INITIAL"
+    assert tls_server.connections == 1
+    assert (type(error), error.outcome_unknown) == (ConnectionTimedOut, True)
+
+
+async def test_a_certificate_nobody_vouches_for_gets_nothing(counter: Any, tls_server: Any) -> None:
+    client = counter.client(base_url=tls_server.url, max_retries=0)
+
+    error = await failing(counter, lambda: client.orders.create(**ORDER))
+
+    assert type(error) is ConnectionFailed
+    assert not error.outcome_unknown
+    assert tls_server.received == []
+
+
+def test_verification_cannot_be_switched_off(counter: Any) -> None:
+    careless = ssl.create_default_context()
+    careless.check_hostname = False
+
+    with pytest.raises(ValueError, match="must verify"):
+        transport_of(counter, careless)
+
+
 async def test_a_refused_connection_was_never_sent(counter: Any, closed_port: int) -> None:
     client = counter.client(base_url=f"http://127.0.0.1:{closed_port}")
 
@@ -323,7 +366,7 @@ async def test_a_query_survives_a_reset_and_a_5xx(counter: Any, server: Any) -> 
 @pytest.mark.parametrize("silence", ["hang", "drip"])
 async def test_no_answer_in_time_is_unknown(counter: Any, server: Any, silence: str) -> None:
     getattr(server, silence)()
-    client = counter.client(timeout_seconds=0.3)
+    client = counter.client(timeout_seconds=1.0)
 
     error = await failing(counter, lambda: client.orders.create(**ORDER))
 
