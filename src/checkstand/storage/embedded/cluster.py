@@ -25,7 +25,6 @@ from checkstand.storage.embedded.layout import (
 from checkstand.storage.embedded.process import (
     Account,
     Program,
-    exit_code,
     explain_not_started,
     spawn,
 )
@@ -38,6 +37,8 @@ from checkstand.storage.embedded.unavailable import (
 
 SUPERUSER = "postgres"
 
+_DISK_FULL = 256 * 1024  # bytes; PostgreSQL needs some 40 MB for a new cluster
+
 _INITDB_OPTIONS = (
     f"--username={SUPERUSER}",
     "--auth-local=trust",  # whoever reaches the socket is the owner of its directory
@@ -48,6 +49,7 @@ _INITDB_OPTIONS = (
     "--builtin-locale=C.UTF-8",
     "--data-checksums",
     "--no-instructions",
+    "--no-clean",  # we remove it ourselves, after a look at how full the disk is
 )
 
 #: What a caller may change, and what the rest of this room relies on.
@@ -146,11 +148,11 @@ def launch(ground: Ground, run: RunDirectory, settings: Mapping[str, str]) -> Po
 
 def explain_end(ground: Ground, *, program: str, status: int, since: int) -> EmbeddedUnavailable:
     """Return why a program that should have worked ended, with the tail of the log."""
-    code = exit_code(status)
+    code = os.waitstatus_to_exitcode(status)
     tail = read_log_tail(ground.log, since=since)
     if known := explain_not_started(code, tail):
         return known
-    if "No space left on device" in tail or "Disk quota exceeded" in tail:
+    if _is_disk_full(ground.layout.root, tail):
         return EmbeddedUnavailable(disk_full(ground.layout.root), log_tail=tail)
     how = f"exit code {code}" if code >= 0 else f"signal {-code}"
     return EmbeddedUnavailable(
@@ -158,6 +160,13 @@ def explain_end(ground: Ground, *, program: str, status: int, since: int) -> Emb
         f"mend the cause, {OTHER_DIRECTORY}, or {ELSEWHERE}.",
         log_tail=tail,
     )
+
+
+def _is_disk_full(path: Path, log_tail: str) -> bool:
+    """Tell by the log, or by the disk itself: a full one has no room for the log either."""
+    said = ("No space left on device", "Disk quota exceeded", "Check free disk space")
+    disk = os.statvfs(path)
+    return any(words in log_tail for words in said) or disk.f_bavail * disk.f_frsize < _DISK_FULL
 
 
 def _make_cluster(ground: Ground) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +156,8 @@ def make_run_directory(layout: Layout) -> RunDirectory:
     if _fits(here):
         layout.run.mkdir(mode=0o700)
     else:
+        import tempfile  # late, as it is rare
+
         # /tmp is the shortest there is; mkdtemp closes the new directory to others.
         here = RunDirectory(Path(tempfile.mkdtemp(prefix="checkstand-", dir="/tmp")))
         layout.run.symlink_to(here.path)
@@ -206,7 +207,7 @@ def open_log(layout: Layout) -> int:
 
 
 def limit_log(layout: Layout, log: int) -> None:
-    """Keep the log within its size. postgres keeps writing to the same open file."""
+    """Keep the log within its size. Everybody who writes to it keeps the same open file."""
     size = os.fstat(log).st_size
     if size <= LOG_BYTES_MAX:
         return

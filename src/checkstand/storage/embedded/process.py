@@ -10,8 +10,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -89,18 +90,32 @@ def spawn(program: Program) -> int:
     One that could not be started leaves the reason in its output and a CANNOT_… exit code.
     """
     parent = os.getpid()
-    # Made before the fork: the child makes system calls and little else.
-    system_calls = _system_calls()
+    # Before the fork: the child makes system calls and little else.
+    _system_calls()
     environment = clean_environment(os.environ)
+    # A signal sent to the child at once must not end in our handlers, of which it has a copy.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = os.fork()
     if pid == 0:
-        _become_program(program, system_calls, environment, parent)
+        _become_program(program, environment, parent)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
 
 
-def exit_code(status: int) -> int:
-    """Return a waited-for status as an exit code, negative for a signal."""
-    return os.waitstatus_to_exitcode(status)
+def become(account: Account) -> None:
+    """Change to the account for good, keeping its one capability over every exec to come."""
+    # Without this, access(2), with which PostgreSQL looks for its own files, would leave out the
+    # capabilities of everybody but root. It also keeps them over the change of uid.
+    _prctl(_PR_SET_SECUREBITS, _prctl(_PR_GET_SECUREBITS) | _SECBIT_NO_SETUID_FIXUP)
+    os.setgroups([])
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    only = 1 << account.capability
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    data = (_CapabilityData * 2)(_CapabilityData(only, only, only))
+    if _system_calls().capset(ctypes.byref(header), ctypes.byref(data)) != 0:
+        raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, account.capability)
 
 
 def explain_not_started(code: int, log_tail: str) -> EmbeddedUnavailable | None:
@@ -126,26 +141,21 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _become_program(
-    program: Program,
-    system_calls: ctypes.CDLL | None,
-    environment: Mapping[str, str],
-    parent: int,
-) -> NoReturn:
+def _become_program(program: Program, environment: Mapping[str, str], parent: int) -> NoReturn:
     """Turn the forked child into the program. Never returns, whatever happens."""
     code = CANNOT_BECOME
     try:
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.dup2(program.output, 1)
         os.dup2(program.output, 2)
         for descriptor in program.inherit:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keyword
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that stays
-            signal.signal(number, signal.SIG_DFL)
-        if system_calls is not None:
-            if program.account is not None:
-                _become(system_calls, program.account)
-            # After the change of account, which would clear it.
-            _call(system_calls.prctl, _PR_SET_PDEATHSIG, int(program.death_signal))
+        if program.account is not None:
+            become(program.account)
+        if sys.platform == "linux":  # after the change of account, which would clear it
+            _prctl(_PR_SET_PDEATHSIG, int(program.death_signal))
             if os.getppid() != parent:  # it died in between, and no signal will come
                 os._exit(CANNOT_BECOME)
         code = CANNOT_EXECUTE
@@ -168,31 +178,14 @@ class _CapabilityData(ctypes.Structure):
     )
 
 
-def _become(system_calls: ctypes.CDLL, account: Account) -> None:
-    """Change to the account for good, keeping its one capability over the exec to come."""
-    # Without this, access(2), with which PostgreSQL looks for its own files, would leave out the
-    # capabilities of everybody but root. It also keeps them over the change of uid.
-    bits = _call(system_calls.prctl, _PR_GET_SECUREBITS)
-    _call(system_calls.prctl, _PR_SET_SECUREBITS, bits | _SECBIT_NO_SETUID_FIXUP)
-    os.setgroups([])
-    os.setresgid(account.gid, account.gid, account.gid)
-    os.setresuid(account.uid, account.uid, account.uid)
-    only = 1 << account.capability
-    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
-    data = (_CapabilityData * 2)(_CapabilityData(only, only, only))
-    if system_calls.capset(ctypes.byref(header), ctypes.byref(data)) != 0:
-        raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
-    _call(system_calls.prctl, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, account.capability)
+@cache
+def _system_calls() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
-def _system_calls() -> ctypes.CDLL | None:
-    """Return the C library where there is something to ask of it."""
-    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _call(prctl: Callable[..., int], *arguments: int) -> int:
+def _prctl(*arguments: int) -> int:
     padded = (*arguments, 0, 0, 0, 0)[:5]
-    answer = prctl(*(ctypes.c_ulong(argument) for argument in padded))
+    answer: int = _system_calls().prctl(*(ctypes.c_ulong(argument) for argument in padded))
     if answer < 0:
         raise OSError(ctypes.get_errno(), f"prctl: {os.strerror(ctypes.get_errno())}")
     return answer

@@ -25,6 +25,9 @@ from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
 #: Recovery after a crash replays up to 1 GB of log (max_wal_size) before it lets anybody in.
 START_TIMEOUT_SECONDS = 120.0
 
+#: A little more than the supervisor's last means to stop postgres takes.
+_STOP_TIMEOUT_SECONDS = 90.0
+
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 
 # Two processes may both find the database missing; the lock lets one at a time look.
@@ -75,10 +78,10 @@ class EmbeddedPostgres:
         with self._connection:
             try:
                 self._connection.shutdown(socket.SHUT_WR)
-                self._connection.settimeout(None)
+                self._connection.settimeout(_STOP_TIMEOUT_SECONDS)
                 while self._connection.recv(1024):
                     pass
-            except OSError:  # the supervisor was killed
+            except OSError:  # the supervisor was killed, or stopped in its tracks
                 return
 
     def url(self, *, database: str = "checkstand", user: str = SUPERUSER) -> str:

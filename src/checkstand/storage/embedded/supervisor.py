@@ -89,6 +89,7 @@ class Supervisor:
             binaries = Binaries(Path(self._order.binaries))
             ground = Ground(self._layout, binaries, server_account(), LOG, self._order.lock)
             ensure_cluster(ground)
+            self._handle_events(0)  # who left meanwhile
             while self._is_wanted():
                 self._serve(ground, run)
         except EmbeddedUnavailable as problem:
@@ -102,7 +103,11 @@ class Supervisor:
     def _serve(self, ground: Ground, run: RunDirectory) -> None:
         """Run postgres once, until it is unwanted or has died; a crash while in use starts anew."""
         postmaster = launch(ground, run, self._order.settings)
-        status, was_ready = self._watch(postmaster, run)
+        try:
+            status, was_ready = self._watch(postmaster, run)
+        except BaseException:  # we die of a mistake: not every system tells postgres
+            os.kill(postmaster.pid, signal.SIGINT)
+            raise
         postmaster.wait_for_children()
         if not was_ready and self._is_wanted():
             raise explain_end(ground, program="postgres", status=status, since=postmaster.log_start)
@@ -119,14 +124,15 @@ class Supervisor:
             if pid:
                 return status, is_ready
             is_ready = is_ready or postmaster.is_ready()
-            if is_ready and stop_began is None:
-                self._tell_ready(run)
             if stop_began is None and not self._is_wanted():
                 self._close_door()  # who comes now waits for the end and starts anew
                 stop_began = time.monotonic()
-            if stop_began is not None and time.monotonic() - stop_began >= steps[0][0]:
+            if is_ready and stop_began is None:  # after the look at the door, which may admit
+                self._tell_ready(run)
+            if stop_began is not None and steps and time.monotonic() - stop_began >= steps[0][0]:
                 os.kill(postmaster.pid, steps.pop(0)[1])
-            limit_log(self._layout, LOG)
+            with contextlib.suppress(OSError):  # a full disk: no reason to end the server as well
+                limit_log(self._layout, LOG)
 
     def _is_wanted(self) -> bool:
         """Tell whether there are users, a last look at the door included."""
@@ -206,6 +212,7 @@ class Supervisor:
         wakened.settimeout(0)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         self._selector.register(wakened, selectors.EVENT_READ, partial(wakened.recv, 512))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._end_in(TERMINATED_GRACE_SECONDS))
         signal.signal(signal.SIGINT, lambda *_: self._end_in(0.0))
