@@ -158,6 +158,7 @@ class Gateway:
     ) -> dict[str, Any]:
         """Read an order until it is as wanted; fail with its timeline when it does not come."""
         is_so = (lambda order: order["status"] == wanted) if isinstance(wanted, str) else wanted
+        order: dict[str, Any] = {}
         for _ in range(400):
             order = await self.order(order_id)
             if is_so(order):

@@ -161,7 +161,8 @@ async def running_gateway(
 def listen(host: str, port: int) -> socket.socket:
     """Take an address. Raises CannotListen with the setting to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, or asyncio would not recognise it and leave Nagle's algorithm on: 40 ms a call.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

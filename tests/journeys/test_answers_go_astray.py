@@ -7,7 +7,8 @@ import pytest
 
 
 async def _payable(gateway: Any, order_id: str) -> dict[str, Any]:
-    return await gateway.until(order_id, lambda order: order["universal_url"] is not None)
+    order = await gateway.until(order_id, lambda order: order["universal_url"] is not None)
+    return dict(order)
 
 
 async def test_lost_create_answer_gives_way_to_a_code_that_can_be_shown(gateway: Any) -> None:

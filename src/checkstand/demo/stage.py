@@ -18,11 +18,14 @@ from checkstand.settings import Settings
 from checkstand.simulator.server import (
     DEFAULT_API_KEY,
     DEFAULT_API_SECRET,
+    DEFAULT_MERCHANT,
     running_simulator,
 )
 
 SIMULATOR_PORT = 8081
 SHOP_PORT = 8082
+#: The wallet must show the name that the checkout page promises.
+_SHOP_NAME = "Checkstand sample shop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,11 @@ async def setting_stage(settings: Settings, *, ports: Ports) -> AsyncIterator[St
     async with contextlib.AsyncExitStack() as stack:
         data_dir = stack.enter_context(_throw_away_directory())
         simulator = await stack.enter_async_context(
-            running_simulator(host=settings.host, port=ports.simulator)
+            running_simulator(
+                host=settings.host,
+                port=ports.simulator,
+                merchants=(replace(DEFAULT_MERCHANT, name=_SHOP_NAME),),
+            )
         )
         demo_settings = replace(
             settings,
@@ -59,7 +66,7 @@ async def setting_stage(settings: Settings, *, ports: Ports) -> AsyncIterator[St
             data_dir=data_dir,
             port=ports.gateway,
             secret_keys=(),
-            shop_name="Checkstand sample shop",
+            shop_name=_SHOP_NAME,
             allow_private_webhooks=True,  # the shop is on this machine
             binance_api_key=DEFAULT_API_KEY,
             binance_api_secret=DEFAULT_API_SECRET,
