@@ -62,13 +62,13 @@ async def test_foreign_merchants_notice_with_our_number_amount_and_currency_pays
     created = await gateway.create()
     control = gateway.simulator.control
     ours = control.orders[0]
-    stranger = Merchant(api_key="stranger", api_secret="stranger", merchant_id="900000666")  # noqa: S106
+    stranger = Merchant(api_key="stranger", api_secret="stranger", merchant_id="900000666")
     control.add_merchant(stranger)
     from checkstand.binance import AsyncBinancePay, Goods
 
     async with AsyncBinancePay(
         api_key="stranger",
-        api_secret="stranger",  # noqa: S106
+        api_secret="stranger",
         base_url=gateway.simulator.base_url,
         clock=gateway.simulator.clock,
     ) as client:
