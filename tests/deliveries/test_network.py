@@ -149,7 +149,7 @@ async def test_a_kept_connection_closed_meanwhile_is_noticed_before_a_byte_is_wr
         await stream.write(b"request ")
         await stream.write(b"in two pieces")  # the same request: no reason to look
         assert await stream.read(100) == b"answer"
-        while not stream.get_extra_info("is_readable"):  # noqa: ASYNC110 - a socket sets no event
+        while not stream.get_extra_info("is_readable"):
             await asyncio.sleep(0.001)
 
         with pytest.raises(ConnectionStale):

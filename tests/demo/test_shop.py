@@ -228,7 +228,7 @@ async def test_duplicates_at_once_send_once_and_the_rest_come_back_later(
 
     first = asyncio.create_task(tell(shop, gateway, event))
     async with asyncio.timeout(10):
-        while not order.fulfilments:  # noqa: ASYNC110 - the shop's books have no event to wait for
+        while not order.fulfilments:
             await asyncio.sleep(0.005)
     others = await asyncio.gather(*(tell(shop, gateway, event) for _ in range(5)))
     gateway.holds.set()

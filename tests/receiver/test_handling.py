@@ -90,7 +90,7 @@ async def test_awaiting_duplicates_at_once_are_handled_once(event: Event, seen: 
         await go_on.wait()
 
     first = asyncio.create_task(handle_once_async(event, handler, seen=seen))
-    while not runs:  # noqa: ASYNC110 - the handler's first line is what we wait for
+    while not runs:
         await asyncio.sleep(0)
     second = await handle_once_async(event, handler, seen=seen)
     go_on.set()

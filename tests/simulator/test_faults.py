@@ -33,7 +33,7 @@ def verify(shop: Any, received: Any) -> None:
 async def until(condition: Callable[[], object]) -> None:
     """Wait, with a deadline, until something is true."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - nothing tells of it
+        while not condition():
             await asyncio.sleep(0.005)
 
 

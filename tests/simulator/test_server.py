@@ -92,7 +92,7 @@ async def test_stopping_answers_delayed_requests_and_leaves_nothing_running(
         simulator.control.faults.add("delay", seconds=3600)
         delayed = asyncio.create_task(other_shop.call("/certificates"))
         async with asyncio.timeout(10):
-            while simulator.control.faults.listed or not inbox.received:  # noqa: ASYNC110
+            while simulator.control.faults.listed or not inbox.received:
                 await asyncio.sleep(0.005)
 
     assert (await delayed).code == "000000"

@@ -9,4 +9,4 @@ Clock = Callable[[], datetime]
 
 def host_clock() -> datetime:
     """Return the present moment on this host's clock."""
-    return datetime.now(UTC)  # noqa: TID251 - this is where the kit's time is made
+    return datetime.now(UTC)
