@@ -12,6 +12,7 @@ from uuid import UUID
 from checkstand.domain.anomaly import AnomalyKind, Resolution
 from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
+from checkstand.domain.money import Money
 from checkstand.domain.order import UNPAID, Order, OrderStatus
 from checkstand.domain.payment import Payment, payment_id_of
 from checkstand.domain.report import Finding, Report, Source
@@ -139,7 +140,7 @@ def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datet
     money = expected if report.money == expected else report.money or expected
     if money is None:
         return _contradicts(decision, attempt, report, now=now)
-    oddity = _oddity_of(decision.case, report, attempt)
+    oddities = _oddities_of(decision.case, attempt, money)
     payment = Payment(
         account_id=attempt.account_id,
         order_id=attempt.order_id,
@@ -150,17 +151,16 @@ def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datet
         paid_at=report.paid_at,
         transaction_id=report.transaction_id,
         fee=report.fee,
-        held=oddity is not None,
+        held=bool(oddities),
     )
     paid = _ended_as(attempt, AttemptStatus.PAID, now=now)
     paid = replace(paid, prepay_id=attempt.prepay_id or report.prepay_id, expected=expected)
     decided = decision.with_attempt(paid).with_payment(payment)
-    if oddity is not None:
-        kind, detail = oddity
+    for kind, detail in oddities:
         decided = decided.open_anomaly(
             kind, paid, detail=detail, reference=report.reference, at=now
         )
-    elif decision.case.order.status not in UNPAID:
+    if not oddities and decision.case.order.status not in UNPAID:
         decided = decided.open_anomaly(
             AnomalyKind.PAID_LATE,
             paid,
@@ -175,17 +175,20 @@ def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datet
     return _note_return(decided, paid, report, now=now)
 
 
-def _oddity_of(case: Case, report: Report, attempt: Attempt) -> tuple[AnomalyKind, str] | None:
-    """Say why this money cannot settle the order by itself, if so."""
-    expected, money = attempt.expected, report.money
-    if expected is not None and money is not None:
-        if money.currency != expected.currency:
-            return AnomalyKind.CURRENCY_DIFFERS, f"expected {expected}, Binance says {money}"
-        if money.amount != expected.amount:
-            return AnomalyKind.AMOUNT_DIFFERS, f"expected {expected}, Binance says {money}"
+def _oddities_of(case: Case, attempt: Attempt, money: Money) -> list[tuple[AnomalyKind, str]]:
+    """Say why this money cannot settle the order by itself: nothing, or everything against it."""
+    found, expected = [], attempt.expected
+    if expected is not None and money.currency != expected.currency:
+        detail = f"expected {expected}, Binance says {money}"
+        found.append((AnomalyKind.CURRENCY_DIFFERS, detail))
+    elif expected is not None and money.amount != expected.amount:
+        detail = f"expected {expected}, Binance says {money}"
+        found.append((AnomalyKind.AMOUNT_DIFFERS, detail))
     if case.order.settled_by is not None:
-        return AnomalyKind.PAID_TWICE, f"{money or expected} arrived for attempt {attempt.number}"
-    return None
+        # Said beside the other: whoever accepts the odd sum must not pay for the order again.
+        detail = f"{money} arrived for attempt {attempt.number}"
+        found.append((AnomalyKind.PAID_TWICE, detail))
+    return found
 
 
 def _more_facts(
