@@ -89,7 +89,7 @@ async def building_house(
     random: Random | None = None,
     observer: Observer | None = None,
 ) -> AsyncIterator[Resources]:
-    """Build the resources, with the default account and Binance's keys where they can be had."""
+    """Build the resources, with the default account. Asks Binance nothing."""
     ids, random = ids or SystemIds(), random or SystemRandom()
     host_clock = HostClock()
     watching = observer or observer_of(settings)
@@ -128,7 +128,7 @@ async def building_house(
             random=random,
             policy=policy,
         )
-        await refresh_all_certificates(resources)
+        await resources.accounts.reload(database, provider, vault, now=resources.clock.now())
         keeping = asyncio.create_task(_keep_time(database, host_clock))
         try:
             yield resources
@@ -150,6 +150,7 @@ async def running_gateway(
             ) as resources,
             contextlib.AsyncExitStack() as stack,
         ):
+            await refresh_all_certificates(resources)  # before the door for notices opens
             desk = NoticeDesk(resources)
             if with_worker:
                 await stack.enter_async_context(running_worker(resources))

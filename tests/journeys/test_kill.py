@@ -39,8 +39,8 @@ POINTS = [
     "after commit settle_notices",
     "before delivery",
     "after delivery",
-    "before commit deliver_events.record",
-    "after commit deliver_events.record",
+    "before commit deliver_event.record",
+    "after commit deliver_event.record",
     "before commit fulfil_order",
     "after commit fulfil_order",
 ]

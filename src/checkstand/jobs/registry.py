@@ -1,11 +1,20 @@
-"""Every background duty as one row: what is done, how often, and what wakes it early."""
+"""Every background duty as one row: what is done, how often, and what wakes it early.
 
-from collections.abc import Awaitable, Callable
+A chore is done from time to time. A queue is worked on: rows are claimed under leases and done
+side by side, so that one slow shop or one slow answer holds up nobody else.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from checkstand.operations.advance_due_attempts import advance_due_attempts
-from checkstand.operations.deliver_events import deliver_events
+from checkstand.operations.advance_attempt import Lease, advance_attempt
+from checkstand.operations.claim_due_attempts import claim_due_attempts
+from checkstand.operations.deliver_event import (
+    ClaimedDelivery,
+    claim_deliveries,
+    deliver_event,
+)
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
@@ -14,42 +23,65 @@ from checkstand.operations.retry_notices import retry_notices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
-    """One thing the worker does again and again."""
+class Chore:
+    """Something done from time to time, whole."""
 
     name: str
-    #: Returns how much it found; as long as it finds something it is done again at once.
-    run: Callable[[Resources], Awaitable[int]]
+    run: Callable[[Resources], Awaitable[object]]
     every_seconds: float
-    wake: Callable[[Resources], Wake] | None = None
 
 
-async def _refresh_certificates(resources: Resources) -> int:
-    await refresh_all_certificates(resources)
-    return 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Rows that become due, claimed a few at a time and done in so many lanes."""
+
+    name: str
+    claim: Callable[[Resources, int], Awaitable[Sequence[Any]]]
+    work: Callable[[Resources, Any], Awaitable[object]]
+    wake: Callable[[Resources], Wake]
+    every_seconds: float
+    lanes: int
 
 
-async def _retry_notices(resources: Resources) -> int:
-    await retry_notices(resources)
-    return 0  # what fits nothing now will not fit in the next second either
+async def _claim_attempts(resources: Resources, limit: int) -> Sequence[Lease]:
+    return await claim_due_attempts(resources, limit=limit)
 
 
-DUTIES: Final = (
-    Duty(
-        name="advance attempts",
-        run=advance_due_attempts,
-        every_seconds=1,
+async def _advance(resources: Resources, lease: Lease) -> object:
+    return await advance_attempt(resources, lease=lease)
+
+
+async def _claim_deliveries(resources: Resources, limit: int) -> Sequence[ClaimedDelivery]:
+    return await claim_deliveries(resources, limit=limit)
+
+
+async def _deliver(resources: Resources, claimed: ClaimedDelivery) -> None:
+    await deliver_event(resources, claimed=claimed)
+
+
+QUEUES: Final = (
+    Queue(
+        name="attempts",
+        claim=_claim_attempts,
+        work=_advance,
         wake=lambda resources: resources.attempts_wake,
-    ),
-    Duty(
-        name="deliver events",
-        run=deliver_events,
         every_seconds=1,
-        wake=lambda resources: resources.deliveries_wake,
+        lanes=16,  # Binance publishes no limits; a handful at once bothers nobody
     ),
-    Duty(name="expire orders", run=expire_orders, every_seconds=5),
-    Duty(name="retry notices", run=_retry_notices, every_seconds=60),
+    Queue(
+        name="deliveries",
+        claim=_claim_deliveries,
+        work=_deliver,
+        wake=lambda resources: resources.deliveries_wake,
+        every_seconds=1,
+        lanes=32,  # a dead shop holds a lane for as long as a webhook may take
+    ),
+)
+
+CHORES: Final = (
+    Chore(name="expire orders", run=expire_orders, every_seconds=5),
+    Chore(name="retry notices", run=retry_notices, every_seconds=60),
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
-    Duty(name="refresh certificates", run=_refresh_certificates, every_seconds=1800),
-    Duty(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
+    Chore(name="prune keys", run=prune_keys, every_seconds=3600),
 )

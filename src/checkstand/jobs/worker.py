@@ -5,25 +5,30 @@ Any number of workers may run: rows are claimed under leases, so two of them sha
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 
 import structlog
 
 from checkstand.errors import CheckstandError
-from checkstand.jobs.registry import DUTIES, Duty
-from checkstand.operations.resources import Resources, Wake
+from checkstand.jobs.registry import CHORES, QUEUES, Chore, Queue
+from checkstand.operations.resources import Resources
 
 _log = structlog.get_logger()
 
-#: After a failure the duty rests for this long: the database may be away.
+T = TypeVar("T")
+
+#: After a failure a duty rests for this long: the database may be away.
 _REST_SECONDS = 1.0
 
 
 async def run_worker(resources: Resources) -> None:
-    """Do every duty until cancelled; what is under way is finished or taken up by the next."""
+    """Do every duty until cancelled; what is cut short is taken up by whoever comes next."""
     async with asyncio.TaskGroup() as group:
-        for duty in DUTIES:
-            group.create_task(_do_again_and_again(resources, duty), name=duty.name)
+        for queue in QUEUES:
+            group.create_task(_work_on(resources, queue, group), name=queue.name)
+        for chore in CHORES:
+            group.create_task(_do_again_and_again(resources, chore), name=chore.name)
 
 
 @contextlib.asynccontextmanager
@@ -38,21 +43,39 @@ async def running_worker(resources: Resources) -> AsyncIterator[None]:
             await task
 
 
-async def _do_again_and_again(resources: Resources, duty: Duty) -> None:
-    wake = duty.wake(resources) if duty.wake else Wake()
+async def _work_on(resources: Resources, queue: Queue, group: asyncio.TaskGroup) -> None:
+    """Keep the lanes of a queue busy while there is something to do."""
+    wake = queue.wake(resources)
+    busy: set[asyncio.Task[object]] = set()
+
+    def leave(task: asyncio.Task[object]) -> None:
+        busy.discard(task)
+        wake.up()
+
     while True:
-        found = await _do_once(resources, duty)
-        if found == 0:
-            await wake.wait(timeout_seconds=duty.every_seconds)
+        free = queue.lanes - len(busy)
+        claimed = await _guard(queue.name, queue.claim(resources, free)) if free else None
+        for item in claimed or ():
+            task = group.create_task(_guard(queue.name, queue.work(resources, item)))
+            busy.add(task)
+            task.add_done_callback(leave)
+        if not claimed:
+            await wake.wait(timeout_seconds=queue.every_seconds)
 
 
-async def _do_once(resources: Resources, duty: Duty) -> int:
-    """Do a duty once; this is the door at which everything that goes wrong in one is caught."""
+async def _do_again_and_again(resources: Resources, chore: Chore) -> None:
+    while True:
+        await _guard(chore.name, chore.run(resources))
+        await asyncio.sleep(chore.every_seconds)
+
+
+async def _guard(name: str, work: Awaitable[T]) -> T | None:
+    """Await a piece of work; this is the door at which everything that goes wrong is caught."""
     try:
-        return await duty.run(resources)
+        return await work
     except CheckstandError as error:
-        _log.warning("duty failed", duty=duty.name, code=error.code, detail=error.message)
+        _log.warning("duty failed", duty=name, code=error.code, detail=error.message)
     except Exception:  # noqa: BLE001  (one of the three doors at which everything is caught)
-        _log.exception("duty failed unexpectedly", duty=duty.name)
+        _log.exception("duty failed unexpectedly", duty=name)
     await asyncio.sleep(_REST_SECONDS)
-    return 0
+    return None

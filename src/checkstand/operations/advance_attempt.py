@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
 from checkstand.domain import settlement
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
@@ -22,6 +24,8 @@ from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer, Outcome
 from checkstand.storage import accounts, calls, cases
 from checkstand.storage.database import Transaction
+
+_log = structlog.get_logger()
 
 _ENDPOINTS = {
     NextStep.SUBMIT: "/v3/order",
@@ -230,12 +234,12 @@ async def _is_wrong_account(
         return False
     if credential.merchant_id == answer.merchant_id:
         return False
-    await accounts.halt(
-        tx,
-        attempt.account_id,
-        reason=f"queries answer for merchant {answer.merchant_id}, "
-        f"not for {credential.merchant_id}: check the API key",
+    reason = (
+        f"queries answer for merchant {answer.merchant_id}, not for {credential.merchant_id}: "
+        "check the API key"
     )
+    if await accounts.halt(tx, attempt.account_id, reason=reason):
+        _log.error("account halted", account_id=str(attempt.account_id), reason=reason)
     return True
 
 

@@ -12,7 +12,7 @@ from checkstand.storage import orders
 from checkstand.storage.database import Transaction
 
 
-async def expire_orders(resources: Resources, *, limit: int = 100) -> int:
+async def expire_orders(resources: Resources, *, limit: int = 500) -> int:
     """Expire what is due; return how many were looked at. Safe to run on any number of hosts."""
     now = resources.clock.now()
 

@@ -4,11 +4,9 @@ A crash between sending and writing down sends again, under the same event id: a
 and the shop's side of "once" is that id.
 """
 
-import asyncio
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
-
-import structlog
 
 from checkstand.deliveries import schedule
 from checkstand.deliveries.sender import DeliveryAnswer
@@ -23,16 +21,22 @@ from checkstand.storage import cases, events
 from checkstand.storage.database import Transaction
 from checkstand.storage.events import Owed
 
-_log = structlog.get_logger()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedDelivery:
+    """One delivery under a lease of ours."""
+
+    owed: Owed
+    owner: UUID
 
 
-async def deliver_events(resources: Resources, *, limit: int = 20) -> int:
-    """Send deliveries whose time and turn have come, side by side; return how many."""
+async def claim_deliveries(resources: Resources, *, limit: int) -> list[ClaimedDelivery]:
+    """Take leases on deliveries whose time and turn have come."""
     owner = resources.ids.new()
     now = resources.clock.now()
     policy = resources.policy
 
-    async def claim(tx: Transaction) -> list[Owed]:
+    async def step(tx: Transaction) -> list[Owed]:
         return await events.claim_due(
             tx,
             owner=owner,
@@ -42,22 +46,21 @@ async def deliver_events(resources: Resources, *, limit: int = 20) -> int:
             limit=limit,
         )
 
-    claimed = await resources.database.run(claim, name="deliver_events.claim")
-    await asyncio.gather(*(_deliver(resources, owed, owner) for owed in claimed))
-    return len(claimed)
+    claimed = await resources.database.run(step, name="claim_deliveries")
+    return [ClaimedDelivery(owed=owed, owner=owner) for owed in claimed]
 
 
-async def _deliver(resources: Resources, owed: Owed, owner: UUID) -> None:
+async def deliver_event(resources: Resources, *, claimed: ClaimedDelivery) -> None:
+    """Send one delivery and write down how it went.
+
+    What cannot be written down is sent again when the lease runs out, under the same id.
+    """
     try:
-        answer: DeliveryAnswer | None = await _send(resources, owed)
+        answer: DeliveryAnswer | None = await _send(resources, claimed.owed)
         summary = f"answered {answer.status}" if answer else ""
     except CheckstandError as error:
         answer, summary = None, error.message
-    try:
-        await _record(resources, owed, owner, answer, summary)
-    except CheckstandError as error:
-        # The lease runs out and it is sent again, under the same id.
-        _log.warning("delivery not recorded", event_id=str(owed.event_id), error=error.message)
+    await _record(resources, claimed.owed, claimed.owner, answer, summary)
 
 
 async def _send(resources: Resources, owed: Owed) -> DeliveryAnswer:
@@ -108,7 +111,7 @@ async def _record(
             ),
         )
 
-    await resources.database.run(step, name="deliver_events.record")
+    await resources.database.run(step, name="deliver_event.record")
     resources.deliveries_wake.up()
 
 
