@@ -1,0 +1,115 @@
+"""Asking Binance: on the shopper's word, on the merchant's, and about prices in fiat."""
+
+import asyncio
+from typing import Any
+
+from checkstand.web.checkout.desk import CheckoutDesk
+
+
+def _token(order: dict[str, Any]) -> str:
+    return str(order["checkout_url"].rsplit("/", 1)[1])
+
+
+async def _queries(gateway: Any, order_id: str) -> int:
+    timeline = await gateway.timeline(order_id)
+    return sum(entry["summary"].startswith("asking Binance /v2/order/query") for entry in timeline)
+
+
+async def test_many_shoppers_saying_paid_cost_one_query_in_five_seconds(gateway: Any) -> None:
+    created = await gateway.create()
+    order_id, desk = created.json["order_id"], CheckoutDesk(gateway.resources)
+    gateway.simulator.control.clock.freeze()
+
+    asked = await asyncio.gather(*(desk.check(_token(created.json)) for _ in range(20)))
+    for _ in range(200):
+        if await _queries(gateway, order_id):
+            break
+        await asyncio.sleep(0.01)
+
+    assert all(asked)
+    assert await _queries(gateway, order_id) == 1
+    gateway.simulator.control.clock.resume()
+
+
+async def test_shopper_who_says_paid_is_right_without_any_notice(gateway: Any) -> None:
+    created = await gateway.create()
+    gateway.simulator.control.faults.add("drop", biz_status="PAY_SUCCESS")
+    gateway.simulator.control.pay(gateway.trade_numbers()[0])
+
+    assert await CheckoutDesk(gateway.resources).check(_token(created.json))
+
+    await gateway.until(created.json["order_id"], "PAID")
+
+
+async def test_refresh_asks_at_once(gateway: Any) -> None:
+    created = await gateway.create()
+    order_id = created.json["order_id"]
+    gateway.simulator.control.faults.add("drop", biz_status="PAY_SUCCESS")
+    gateway.simulator.control.pay(gateway.trade_numbers()[0])
+
+    answer = await gateway.request("POST", f"/api/payments/binance/orders/{order_id}/refresh")
+
+    assert answer.status == 200
+    assert answer.json["status"] == "PAID"
+
+
+async def test_fiat_price_is_paid_by_what_binance_quoted(gateway: Any) -> None:
+    created = await gateway.create(
+        amount=None, currency=None, fiat_amount="10.00", fiat_currency="EUR"
+    )
+    assert created.status == 201, created.content
+    assert (created.json["fiat_amount"], created.json["fiat_currency"]) == ("10.00", "EUR")
+    assert created.json["currency"] == "USDT"
+
+    gateway.simulator.control.pay(gateway.trade_numbers()[0])
+    paid = await gateway.until(created.json["order_id"], "PAID")
+
+    assert paid["paid_amount"] == created.json["amount"]
+    assert paid["anomalies"] == []
+
+
+async def test_fiat_price_whose_quote_was_lost_is_settled_by_our_own_query(gateway: Any) -> None:
+    control = gateway.simulator.control
+    control.faults.add("answer_lost_after_effect", endpoint="/v3/order")
+    control.faults.add("http_5xx_before_effect", endpoint="/v2/order/query", times=2)
+    created = await gateway.create(
+        amount=None, currency=None, fiat_amount="10.00", fiat_currency="EUR"
+    )
+    assert created.status == 202
+    assert created.json["amount"] is None
+
+    control.pay(gateway.trade_numbers()[0])
+    for _ in range(20):
+        await control.advance(2)
+        await asyncio.sleep(0.02)
+    paid = await gateway.until(created.json["order_id"], "PAID")
+
+    assert paid["anomalies"] == []
+    assert paid["currency"] == "USDT"
+
+
+async def test_queries_that_answer_for_another_merchant_stop_the_account(gateway: Any) -> None:
+    created = await gateway.create()
+    order_id = created.json["order_id"]
+    path = f"/api/payments/binance/orders/{order_id}/refresh"
+    assert (await gateway.request("POST", path)).status == 200  # pins the merchant
+    credential_id = gateway.resources.accounts.credential_for(
+        gateway.resources.accounts.list_all()[0].account_id
+    )
+    from dataclasses import replace
+
+    pinned = gateway.resources.provider.credential(credential_id)
+    assert pinned.merchant_id == "900000001"
+    gateway.resources.provider.use(replace(pinned, merchant_id="900000777"))
+
+    gateway.simulator.control.pay(gateway.trade_numbers()[0], webhook=False)
+    answer = await gateway.request("POST", path)
+
+    assert answer.json["status"] == "PENDING_PAYMENT"  # whoever answers there is not believed
+    await gateway.resources.accounts.reload(
+        gateway.resources.database,
+        gateway.resources.provider,
+        gateway.resources.vault,
+        now=gateway.resources.clock.now(),
+    )
+    assert "900000001" in str(gateway.resources.accounts.list_all()[0].halted_reason)
