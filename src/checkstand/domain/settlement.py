@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from checkstand.domain.anomaly import AnomalyKind, Resolution
-from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason
+from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.money import Money
 from checkstand.domain.order import UNPAID, Order, OrderStatus
@@ -21,8 +21,13 @@ from checkstand.domain.schedule import ABSENCE_MARGIN, CLOSE_AGAIN_AFTER, next_l
 #: Right after a create Binance may not find its own order yet (reference 5, 400202).
 _FRESHLY_MADE = timedelta(minutes=1)
 
-#: A refusal because of time says that two clocks differ; trying at once would meet the same.
+#: A query answered from just before an end may be recorded just after it.
+_JUST_ENDED = timedelta(minutes=1)
+
+#: A refusal because of time says that two clocks differ: trying at once would meet the same, and
+#: if nobody mends the clocks each further try waits twice as long.
 _AFTER_REFUSAL = timedelta(seconds=5)
+_AFTER_REFUSALS = timedelta(minutes=5)
 
 _ENDS = {
     Finding.CLOSED: AttemptStatus.CLOSED,
@@ -30,6 +35,7 @@ _ENDS = {
     Finding.FAILED: AttemptStatus.CLOSED,
     Finding.REFUSED: AttemptStatus.REJECTED,
 }
+_ENDED_AFTER_OPEN = frozenset({AttemptStatus.PAID, AttemptStatus.CLOSED, AttemptStatus.LAPSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +79,12 @@ def status_of(case: Case, *, now: datetime) -> OrderStatus:
         return OrderStatus.PENDING_PAYMENT
     if order.status not in UNPAID or case.live or case.has_unsettled_money:
         return order.status
-    refused = current is not None and current.status is AttemptStatus.REJECTED
-    if order.cancel_requested_at or (refused and order.status is OrderStatus.CREATED):
+    refused_for_good = (
+        current is not None
+        and current.status is AttemptStatus.REJECTED
+        and current.close_reason is not CloseReason.RECOVER
+    )
+    if order.cancel_requested_at or (refused_for_good and order.status is OrderStatus.CREATED):
         return OrderStatus.CANCELED
     return OrderStatus.EXPIRED if now >= order.expires_at else order.status
 
@@ -105,9 +115,14 @@ def follow(decision: Decision, *, given: Circumstances, report: Report | None = 
 
 
 def renew(decision: Decision, *, given: Circumstances) -> Decision:
-    """Replace the order's code: close a live one first, make a fresh one where none is live."""
+    """Replace the order's code: close an open one first, make a fresh one where none is live.
+
+    A code that is on its way already, or that somebody is paying, is left alone.
+    """
     case = decision.case
     live, current = case.live, case.current
+    if live is not None and (live.status is not AttemptStatus.OPEN or live.payer_active):
+        return decision
     if live is not None:
         return decision.with_attempt(_to_close(live, CloseReason.RENEW, now=given.now))
     number = current.number + 1 if current else 1
@@ -154,7 +169,7 @@ def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datet
         held=bool(oddities),
     )
     paid = _ended_as(attempt, AttemptStatus.PAID, now=now)
-    paid = replace(paid, prepay_id=attempt.prepay_id or report.prepay_id, expected=expected)
+    paid = replace(paid, prepay_id=_prepay_id_after(attempt, report), expected=expected)
     decided = decision.with_attempt(paid).with_payment(payment)
     for kind, detail in oddities:
         decided = decided.open_anomaly(
@@ -210,6 +225,9 @@ def _more_facts(
             reference=report.reference,
             at=now,
         )
+    if report.money not in {None, known.money}:
+        detail = f"{known.money} is booked, and Binance now says {report.money}"
+        decided = _contradicts(decided, attempt, report, now=now, detail=detail)
     decided = decided.with_attempt(_looked(attempt, report, now=now))
     return _note_return(decided, attempt, report, now=now)
 
@@ -232,13 +250,16 @@ def _note_return(
 def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if attempt.status in {AttemptStatus.OPEN, AttemptStatus.CLOSING}:
         return decision.with_attempt(_still_open(attempt, report, now=now))
+    if _is_overtaken(attempt, report, now=now):
+        looked = _looked(attempt, report, now=now)
+        return decision.with_attempt(replace(looked, payer_active=False))
     if attempt.status not in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTING}:
         return _contradicts(decision, attempt, report, now=now)
     if report.source is not Source.ANSWER and _is_not_ours(attempt, report):
         return _contradicts(decision, attempt, report, now=now)
     made = replace(
         attempt,
-        prepay_id=report.prepay_id,
+        prepay_id=_prepay_id_after(attempt, report),
         expected=attempt.expected or report.money,
         expires_at=report.expires_at or attempt.expires_at,
         links=report.links,
@@ -246,14 +267,29 @@ def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
         asks=0,
         status=AttemptStatus.OPEN,
     )
-    if report.links is None and not made.payer_active:
-        # A query returns no links, so nobody can pay by this one: close it and make another.
+    if _is_unpayable(made):
         made = _to_close(made, CloseReason.RECOVER, now=now)
     else:
         # A notice that came before this answer was only a hint: ask at once.
         due_at = now if made.hinted_at else next_look(made, now=now)
         made = replace(made, due_at=due_at)
     return decision.with_attempt(made)
+
+
+def _is_overtaken(attempt: Attempt, report: Report, *, now: datetime) -> bool:
+    """Say whether a report was true when it was made, and the end was heard of before it.
+
+    The answer to a create speaks of the past however late it comes. A query says INITIAL, the
+    shopper pays, and the notice arrives before the answer.
+    """
+    if attempt.status not in _ENDED_AFTER_OPEN or attempt.ended_at is None:
+        return False
+    return report.source is Source.ANSWER or now - attempt.ended_at < _JUST_ENDED
+
+
+def _is_unpayable(attempt: Attempt) -> bool:
+    """Say whether nobody can pay by it: a query returns no links, so it has to be made again."""
+    return attempt.links is None and not attempt.payer_active
 
 
 def _is_not_ours(attempt: Attempt, report: Report) -> bool:
@@ -267,6 +303,8 @@ def _is_not_ours(attempt: Attempt, report: Report) -> bool:
 
 def _still_open(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
     looked = _looked(attempt, report, now=now)
+    if looked.status is AttemptStatus.OPEN and _is_unpayable(looked):
+        return _to_close(looked, CloseReason.RECOVER, now=now)
     accepted_at = attempt.close_accepted_at
     if accepted_at is not None and now - accepted_at >= CLOSE_AGAIN_AFTER:
         return replace(looked, close_accepted_at=None)
@@ -275,7 +313,7 @@ def _still_open(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
 
 def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if attempt.prepay_id is not None:
-        if now - attempt.created_at < _FRESHLY_MADE:
+        if now - (attempt.last_sent_at or attempt.created_at) < _FRESHLY_MADE:
             return decision.with_attempt(_looked(attempt, report, now=now))
         return _contradicts(decision, attempt, report, now=now)
     if attempt.status is not AttemptStatus.SUBMITTING:
@@ -287,6 +325,8 @@ def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
 
 
 def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
+    if report.finding is Finding.REFUSED and _may_have_landed(attempt):
+        return decision.with_attempt(_looked(attempt, report, now=now))
     if attempt.status is AttemptStatus.PAID:
         return _contradicts(decision, attempt, report, now=now)
     status = _ENDS[report.finding]
@@ -295,21 +335,39 @@ def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetim
     if not attempt.is_live:
         return decision.with_attempt(_looked(attempt, report, now=now))
     ended = replace(
-        _ended_as(attempt, status, now=now), prepay_id=attempt.prepay_id or report.prepay_id
+        _ended_as(attempt, status, now=now), prepay_id=_prepay_id_after(attempt, report)
     )
     if report.refusal_is_about_time:
         ended = replace(ended, close_reason=CloseReason.RECOVER)
     return decision.with_attempt(ended)
 
 
+def _may_have_landed(attempt: Attempt) -> bool:
+    """Say whether another send of this number may have been taken: then a refusal is not a no."""
+    unsure = attempt.status in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTING}
+    return not unsure or attempt.sends > 1 or attempt.prepay_id is not None
+
+
+def _prepay_id_after(attempt: Attempt, report: Report) -> str | None:
+    """Learn Binance's id from answers to our own calls, never from a notice."""
+    if attempt.prepay_id is not None or report.source is Source.NOTICE:
+        return attempt.prepay_id
+    return report.prepay_id
+
+
 def _contradicts(
-    decision: Decision, attempt: Attempt, report: Report, *, now: datetime
+    decision: Decision,
+    attempt: Attempt,
+    report: Report,
+    *,
+    now: datetime,
+    detail: str | None = None,
 ) -> Decision:
     """Change nothing and say so: Binance said something that cannot follow what it said before."""
     return decision.with_attempt(_looked(attempt, report, now=now)).open_anomaly(
         AnomalyKind.PROVIDER_CONTRADICTS,
         attempt,
-        detail=f"{attempt.status} here, and Binance says {report.word}",
+        detail=detail or f"{attempt.status} here, and Binance says {report.word}",
         reference=report.reference,
         at=now,
     )
@@ -372,11 +430,15 @@ def _replace_ended(decision: Decision, *, given: Circumstances) -> Decision:
         current.status is AttemptStatus.NEVER_EXISTED
     )
     may_open = order.status in UNPAID and order.cancel_requested_at is None
-    if not (wanted and may_open and given.now < order.expires_at):
+    # One with less time than that would be replaced unsent, by another, and so on.
+    has_time = order.expires_at - given.now >= SHORTEST_LIFE
+    if not (wanted and may_open and has_time):
         return decision
     fresh = prepare_attempt(order, number=current.number + 1, given=given)
     if current.status is AttemptStatus.REJECTED:
-        fresh = replace(fresh, due_at=given.now + _AFTER_REFUSAL)
+        refusals = sum(a.status is AttemptStatus.REJECTED for a in case.attempts)
+        wait = min(_AFTER_REFUSAL * 2 ** min(refusals - 1, 10), _AFTER_REFUSALS)
+        fresh = replace(fresh, due_at=given.now + wait)
     return decision.with_attempt(fresh)
 
 
