@@ -52,3 +52,7 @@ class OutcomeUnknown(CheckstandError):
 
 class DatabaseUnavailable(CheckstandError):
     """The database cannot be reached just now; nothing was written. Try again later."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Somebody else holds what is needed for too long; nothing was written. Try again."""

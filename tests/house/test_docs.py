@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "checkstand"
 ROOMS = ("deliveries", "operations", "storage", "web")
 _CODE = re.compile(
     r"(?:Refused|Conflict|NotFound|ProviderUnavailable|SettingsError|CannotListen|MigrationError"
-    r'|DatabaseUnavailable|DeliveryFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
+    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
     r'|code(?:: str)? ?= ?"([a-z_]+)"'
 )
 

@@ -12,7 +12,12 @@ from typing import Final
 
 import structlog
 
-from checkstand.errors import CheckstandError, DatabaseUnavailable, ProviderUnavailable
+from checkstand.errors import (
+    CheckstandError,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    ProviderUnavailable,
+)
 from checkstand.operations.resources import Resources
 from checkstand.operations.settle_notices import settle_notices
 from checkstand.operations.verify_notice import VerifiedNotice, verify_notice
@@ -76,6 +81,8 @@ class NoticeDesk:
             group, self._waiting = self._waiting[:_GROUP_MAX], self._waiting[_GROUP_MAX:]
             try:
                 await settle_notices(self._resources, batch=[w.notice for w in group])
+            except DatabaseBusy:
+                await self._one_by_one(group)  # one order is held: the others need not wait
             except DatabaseUnavailable as error:
                 _answer(group, error)
             except Exception:  # noqa: BLE001  (whatever it is, each must be tried alone)

@@ -11,6 +11,7 @@ Story: anyone may point his own Binance orders at our address, under our trade n
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from checkstand.binance import Notification, PayNotice, PayRefundNotice
@@ -24,6 +25,9 @@ from checkstand.storage import attempts, cases, notices
 from checkstand.storage.cases import Key
 from checkstand.storage.database import Transaction
 from checkstand.storage.notices import NoticeMark, NoticeOutcome
+
+#: A group waits no longer for one order that somebody holds; its notices go on one by one then.
+_LOCK_WAIT_MS: Final = 200
 
 Subject = tuple[Key, UUID]  # the order's key, the attempt
 
@@ -50,7 +54,7 @@ async def settle_notices(
         await notices.mark(tx, marks)
         return marks
 
-    marks = await resources.database.run(step, name="settle_notices")
+    marks = await resources.database.run(step, name="settle_notices", lock_wait_ms=_LOCK_WAIT_MS)
     resources.attempts_wake.up()
     resources.deliveries_wake.up()
     return marks

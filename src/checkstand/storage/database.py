@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar
 import asyncpg
 
 from checkstand.ambient import HostClock
-from checkstand.errors import DatabaseUnavailable
+from checkstand.errors import DatabaseBusy, DatabaseUnavailable
 from checkstand.observability import NOBODY, Observer
 
 T = TypeVar("T")
@@ -29,15 +29,22 @@ _RETRIED: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
+#: Somebody holds the row, or every connection, for longer than a caller should wait.
+_BUSY: Final = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    TimeoutError,
+)
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    ConnectionError,
+    asyncpg.OperatorInterventionError,  # it is shutting down, or starting
+    asyncpg.InsufficientResourcesError,  # its disk is full, or its connections used up
+    asyncpg.PostgresSystemError,
     OSError,
 )
+#: How long a caller waits for a free connection.
+_ACQUIRE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +151,14 @@ class Database:
     ) -> None:
         await self.close()
 
-    async def run(self, step: Step[T], *, name: str) -> T:
+    async def run(self, step: Step[T], *, name: str, lock_wait_ms: int | None = None) -> T:
         """Run a step in a transaction of its own and commit it; again where that may help.
 
-        Raises DatabaseUnavailable when the database stays away, and whatever the step raises.
+        Raises DatabaseUnavailable when the database stays away, DatabaseBusy when rows or
+        connections stay taken, and whatever the step raises. `lock_wait_ms` shortens how long
+        it waits for a row that somebody else holds.
         """
-        return await self._persist(lambda: self._once(step, name=name))
+        return await self._persist(lambda: self._once(step, name=name, lock_wait_ms=lock_wait_ms))
 
     async def read(self, step: Step[T]) -> T:
         """Run a step that only reads, each statement on its own."""
@@ -163,11 +172,13 @@ class Database:
             theirs: datetime = await connection.fetchval("SELECT clock_timestamp()")
             clock.learn(asked_at=asked_at, answered_at=clock.host_now(), theirs=theirs)
 
-    async def _once(self, step: Step[T], *, name: str) -> T:
-        async with self._pool.acquire() as connection:
+    async def _once(self, step: Step[T], *, name: str, lock_wait_ms: int | None) -> T:
+        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
+                if lock_wait_ms is not None:
+                    await connection.execute(f"SET LOCAL lock_timeout = {lock_wait_ms:d}")
                 result = await step(Transaction(connection, self._observer))
                 self._observer.before(f"commit {name}")
             except BaseException:
@@ -180,7 +191,7 @@ class Database:
             return result
 
     async def _reading(self, step: Step[T]) -> T:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             return await step(Transaction(connection, self._observer))
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -190,6 +201,10 @@ class Database:
             except _RETRIED:
                 if number == _TRIES_MAX:
                     raise
+            except _BUSY as error:
+                raise DatabaseBusy(
+                    "database_busy", "somebody else is changing this just now; try again"
+                ) from error
             except _LOST as error:
                 if number == _TRIES_MAX:
                     raise DatabaseUnavailable(
