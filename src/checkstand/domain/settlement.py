@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from checkstand.domain import progress
 from checkstand.domain.anomaly import AnomalyKind, Resolution
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
@@ -16,13 +17,10 @@ from checkstand.domain.money import Money
 from checkstand.domain.order import UNPAID, Order, OrderStatus
 from checkstand.domain.payment import Payment, payment_id_of
 from checkstand.domain.report import Finding, Report, Source
-from checkstand.domain.schedule import ABSENCE_MARGIN, CLOSE_AGAIN_AFTER, next_look
+from checkstand.domain.schedule import ABSENCE_MARGIN, next_look
 
 #: Right after a create Binance may not find its own order yet (reference 5, 400202).
 _FRESHLY_MADE = timedelta(minutes=1)
-
-#: A query answered from just before an end may be recorded just after it.
-_JUST_ENDED = timedelta(minutes=1)
 
 #: A refusal because of time says that two clocks differ: trying at once would meet the same, and
 #: if nobody mends the clocks each further try waits twice as long.
@@ -35,7 +33,6 @@ _ENDS = {
     Finding.FAILED: AttemptStatus.CLOSED,
     Finding.REFUSED: AttemptStatus.REJECTED,
 }
-_ENDED_AFTER_OPEN = frozenset({AttemptStatus.PAID, AttemptStatus.CLOSED, AttemptStatus.LAPSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +121,7 @@ def renew(decision: Decision, *, given: Circumstances) -> Decision:
     if live is not None and (live.status is not AttemptStatus.OPEN or live.payer_active):
         return decision
     if live is not None:
-        return decision.with_attempt(_to_close(live, CloseReason.RENEW, now=given.now))
+        return decision.with_attempt(progress.start_closing(live, CloseReason.RENEW, now=given.now))
     number = current.number + 1 if current else 1
     return decision.with_attempt(prepare_attempt(case.order, number=number, given=given))
 
@@ -168,8 +165,8 @@ def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datet
         fee=report.fee,
         held=bool(oddities),
     )
-    paid = _ended_as(attempt, AttemptStatus.PAID, now=now)
-    paid = replace(paid, prepay_id=_prepay_id_after(attempt, report), expected=expected)
+    paid = progress.end(attempt, AttemptStatus.PAID, now=now)
+    paid = replace(paid, prepay_id=progress.prepay_id_after(attempt, report), expected=expected)
     decided = decision.with_attempt(paid).with_payment(payment)
     for kind, detail in oddities:
         decided = decided.open_anomaly(
@@ -228,7 +225,7 @@ def _more_facts(
     if report.money not in {None, known.money}:
         detail = f"{known.money} is booked, and Binance now says {report.money}"
         decided = _contradicts(decided, attempt, report, now=now, detail=detail)
-    decided = decided.with_attempt(_looked(attempt, report, now=now))
+    decided = decided.with_attempt(progress.note_heard(attempt, report, now=now))
     return _note_return(decided, attempt, report, now=now)
 
 
@@ -249,17 +246,17 @@ def _note_return(
 
 def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if attempt.status in {AttemptStatus.OPEN, AttemptStatus.CLOSING}:
-        return decision.with_attempt(_still_open(attempt, report, now=now))
-    if _is_overtaken(attempt, report, now=now):
-        looked = _looked(attempt, report, now=now)
+        return decision.with_attempt(progress.keep_open(attempt, report, now=now))
+    if progress.is_overtaken(attempt, report, now=now):
+        looked = progress.note_heard(attempt, report, now=now)
         return decision.with_attempt(replace(looked, payer_active=False))
     if attempt.status not in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTING}:
         return _contradicts(decision, attempt, report, now=now)
-    if report.source is not Source.ANSWER and _is_not_ours(attempt, report):
+    if report.source is not Source.ANSWER and progress.is_not_ours(attempt, report):
         return _contradicts(decision, attempt, report, now=now)
     made = replace(
         attempt,
-        prepay_id=_prepay_id_after(attempt, report),
+        prepay_id=progress.prepay_id_after(attempt, report),
         expected=attempt.expected or report.money,
         expires_at=report.expires_at or attempt.expires_at,
         links=report.links,
@@ -267,8 +264,8 @@ def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
         asks=0,
         status=AttemptStatus.OPEN,
     )
-    if _is_unpayable(made):
-        made = _to_close(made, CloseReason.RECOVER, now=now)
+    if progress.is_unpayable(made):
+        made = progress.start_closing(made, CloseReason.RECOVER, now=now)
     else:
         # A notice that came before this answer was only a hint: ask at once.
         due_at = now if made.hinted_at else next_look(made, now=now)
@@ -276,83 +273,36 @@ def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
     return decision.with_attempt(made)
 
 
-def _is_overtaken(attempt: Attempt, report: Report, *, now: datetime) -> bool:
-    """Say whether a report was true when it was made, and the end was heard of before it.
-
-    The answer to a create speaks of the past however late it comes. A query says INITIAL, the
-    shopper pays, and the notice arrives before the answer.
-    """
-    if attempt.status not in _ENDED_AFTER_OPEN or attempt.ended_at is None:
-        return False
-    return report.source is Source.ANSWER or now - attempt.ended_at < _JUST_ENDED
-
-
-def _is_unpayable(attempt: Attempt) -> bool:
-    """Say whether nobody can pay by it: a query returns no links, so it has to be made again."""
-    return attempt.links is None and not attempt.payer_active
-
-
-def _is_not_ours(attempt: Attempt, report: Report) -> bool:
-    """Say whether an order found under our number is somebody else's (another amount)."""
-    return (
-        attempt.expected is not None
-        and report.money is not None
-        and report.money != attempt.expected
-    )
-
-
-def _still_open(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
-    looked = _looked(attempt, report, now=now)
-    if looked.status is AttemptStatus.OPEN and _is_unpayable(looked):
-        return _to_close(looked, CloseReason.RECOVER, now=now)
-    accepted_at = attempt.close_accepted_at
-    if accepted_at is not None and now - accepted_at >= CLOSE_AGAIN_AFTER:
-        return replace(looked, close_accepted_at=None)
-    return looked
-
-
 def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if attempt.prepay_id is not None:
         if now - (attempt.last_sent_at or attempt.created_at) < _FRESHLY_MADE:
-            return decision.with_attempt(_looked(attempt, report, now=now))
+            return decision.with_attempt(progress.note_heard(attempt, report, now=now))
         return _contradicts(decision, attempt, report, now=now)
     if attempt.status is not AttemptStatus.SUBMITTING:
-        return decision.with_attempt(_looked(attempt, report, now=now))
+        return decision.with_attempt(progress.note_heard(attempt, report, now=now))
     asked = replace(attempt, absences=attempt.absences + 1, last_absent_at=now)
     if asked.absences >= 2 and now >= asked.expires_at + ABSENCE_MARGIN:
-        return decision.with_attempt(_ended_as(asked, AttemptStatus.NEVER_EXISTED, now=now))
-    return decision.with_attempt(_looked(asked, report, now=now))
+        return decision.with_attempt(progress.end(asked, AttemptStatus.NEVER_EXISTED, now=now))
+    return decision.with_attempt(progress.note_heard(asked, report, now=now))
 
 
 def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
-    if report.finding is Finding.REFUSED and _may_have_landed(attempt):
-        return decision.with_attempt(_looked(attempt, report, now=now))
+    if report.finding is Finding.REFUSED and progress.may_have_landed(attempt):
+        return decision.with_attempt(progress.note_heard(attempt, report, now=now))
     if attempt.status is AttemptStatus.PAID:
         return _contradicts(decision, attempt, report, now=now)
     status = _ENDS[report.finding]
     if report.source is Source.NOTICE and attempt.close_reason is None:
         status = AttemptStatus.LAPSED  # PAY_CLOSED that we did not ask for: its time ran out
     if not attempt.is_live:
-        return decision.with_attempt(_looked(attempt, report, now=now))
+        return decision.with_attempt(progress.note_heard(attempt, report, now=now))
     ended = replace(
-        _ended_as(attempt, status, now=now), prepay_id=_prepay_id_after(attempt, report)
+        progress.end(attempt, status, now=now),
+        prepay_id=progress.prepay_id_after(attempt, report),
     )
     if report.refusal_is_about_time:
         ended = replace(ended, close_reason=CloseReason.RECOVER)
     return decision.with_attempt(ended)
-
-
-def _may_have_landed(attempt: Attempt) -> bool:
-    """Say whether another send of this number may have been taken: then a refusal is not a no."""
-    unsure = attempt.status in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTING}
-    return not unsure or attempt.sends > 1 or attempt.prepay_id is not None
-
-
-def _prepay_id_after(attempt: Attempt, report: Report) -> str | None:
-    """Learn Binance's id from answers to our own calls, never from a notice."""
-    if attempt.prepay_id is not None or report.source is Source.NOTICE:
-        return attempt.prepay_id
-    return report.prepay_id
 
 
 def _contradicts(
@@ -364,37 +314,12 @@ def _contradicts(
     detail: str | None = None,
 ) -> Decision:
     """Change nothing and say so: Binance said something that cannot follow what it said before."""
-    return decision.with_attempt(_looked(attempt, report, now=now)).open_anomaly(
+    return decision.with_attempt(progress.note_heard(attempt, report, now=now)).open_anomaly(
         AnomalyKind.PROVIDER_CONTRADICTS,
         attempt,
         detail=detail or f"{attempt.status} here, and Binance says {report.word}",
         reference=report.reference,
         at=now,
-    )
-
-
-def _looked(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
-    asked = replace(
-        attempt, asks=attempt.asks + 1, payer_active=report.finding is Finding.PAYER_ACTIVE
-    )
-    return replace(asked, due_at=next_look(asked, now=now))
-
-
-def _ended_as(attempt: Attempt, status: AttemptStatus, *, now: datetime) -> Attempt:
-    ended = replace(attempt, status=status, ended_at=now, asks=0, payer_active=False)
-    return replace(ended, due_at=next_look(ended, now=now))
-
-
-def _to_close(attempt: Attempt, reason: CloseReason, *, now: datetime) -> Attempt:
-    return replace(
-        attempt,
-        status=AttemptStatus.CLOSING,
-        close_reason=reason,
-        close_requested_at=now,
-        close_accepted_at=None,
-        closes=0,
-        asks=0,
-        due_at=now,
     )
 
 
@@ -412,9 +337,9 @@ def _close_unwanted(decision: Decision, *, now: datetime) -> Decision:
     else:
         return decision
     if live.status is AttemptStatus.PREPARED:
-        return decision.with_attempt(_ended_as(live, AttemptStatus.NEVER_EXISTED, now=now))
+        return decision.with_attempt(progress.end(live, AttemptStatus.NEVER_EXISTED, now=now))
     if live.status is AttemptStatus.OPEN and not live.payer_active:
-        return decision.with_attempt(_to_close(live, reason, now=now))
+        return decision.with_attempt(progress.start_closing(live, reason, now=now))
     if live.status is AttemptStatus.CLOSING and live.close_reason is not reason:
         return decision.with_attempt(replace(live, close_reason=reason))
     return decision
