@@ -19,7 +19,8 @@ install:
 	@sh scripts/bootstrap run
 
 demo: install
-	@if [ -n "$(AUTO)" ]; then exec $(BIN)/checkstand demo --auto; else exec $(BIN)/checkstand demo; fi
+	@if [ -n "$(AUTO)" ]; then exec $(BIN)/checkstand demo --auto; \
+	else $(BIN)/checkstand demo || [ $$? -eq 130 ]; fi  # Ctrl-C is how it ends
 
 test:
 	@sh scripts/bootstrap dev

@@ -136,3 +136,42 @@ async def _pass_seconds(gateway: Any, order_id: str, status: str) -> Any:
         await gateway.simulator.control.advance(1)
         await asyncio.sleep(0.02)
     return await gateway.until(order_id, status)
+
+
+async def test_money_that_crossed_the_close_is_found_by_asking_again(gateway: Any) -> None:
+    created = await gateway.create()
+    order_id = created.json["order_id"]
+    control = gateway.simulator.control
+    await _act(gateway, order_id, "cancel")
+    await _pass_seconds(gateway, order_id, "CANCELED")
+
+    control.pay(control.orders[0].merchant_trade_no, force=True, webhook=False)
+    await control.advance(130)
+    paid = await gateway.until(order_id, "PAID")
+
+    assert paid["anomalies"] == []
+    assert [e["type"] for e in await gateway.events()][-1] == "order.paid"
+
+
+async def test_second_payment_of_an_order_is_held_and_told(gateway: Any) -> None:
+    created = await gateway.create()
+    order_id = created.json["order_id"]
+    control = gateway.simulator.control
+    await _act(gateway, order_id, "renew")
+    for _ in range(100):
+        await control.advance(1)
+        if len(control.orders) == 2 and (await gateway.order(order_id))["universal_url"]:
+            break
+        await asyncio.sleep(0.02)
+    first, second = (order.merchant_trade_no for order in control.orders)
+
+    control.pay(second)
+    await gateway.until(order_id, "PAID")
+    control.pay(first, force=True, webhook=True)
+    order = await gateway.until(order_id, lambda order: order["anomalies"] == ["paid_twice"])
+
+    assert order["status"] == "PAID"
+    assert order["paid_amount"] == "12.50"
+    types = [event["type"] for event in await gateway.events()]
+    assert types.count("order.paid") == 1
+    assert types[-1] == "order.attention"
