@@ -460,6 +460,25 @@ async def test_killing_the_supervisor_ends_postgres_and_loses_nothing(data_dir: 
         await value_of(url, "DROP TABLE kept")
 
 
+def test_no_second_postgres_starts_while_one_outlives_its_supervisor(
+    data_dir: Path, user: Callable[..., User]
+) -> None:
+    doomed = user(data_dir)
+    postgres, supervisor, _ = doomed.facts
+    os.kill(postgres, signal.SIGSTOP)  # it cannot act on the death it is told of
+    os.kill(supervisor, signal.SIGKILL)
+    doomed.kill()
+
+    with pytest.raises(EmbeddedUnavailable, match=r"not ready within 0\.3 seconds"):
+        EmbeddedPostgres.start(data_dir, timeout_seconds=0.3)
+    assert is_alive(postgres)
+    os.kill(postgres, signal.SIGCONT)
+
+    with EmbeddedPostgres.start(data_dir) as server:
+        assert server.postgres_pid != postgres
+        assert not is_alive(postgres)
+
+
 def test_a_postgres_without_supervisor_is_stopped_before_the_next_starts(data_dir: Path) -> None:
     orphan = _run_unsupervised(data_dir, "locked")
 

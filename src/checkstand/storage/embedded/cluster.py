@@ -139,7 +139,9 @@ def launch(ground: Ground, run: RunDirectory, settings: Mapping[str, str]) -> Po
             account=ground.account,
             output=ground.log,
             inherit=(ground.lock, held),
-            death_signal=signal.SIGINT,  # "fast": roll back, checkpoint, exit
+            # "Immediate", which recovers at the next start: "fast" hangs for ever when it comes
+            # amid the recovery from a crashed session (seen at 18.4), and nobody is left to insist.
+            death_signal=signal.SIGQUIT,
         )
     )
     os.close(held)

@@ -42,9 +42,11 @@ def join_or_launch(
 
     Waits while another process starts or stops the server. Raises EmbeddedUnavailable.
     """
-    deadline = time.monotonic() + timeout_seconds
+    began = time.monotonic()
+    deadline = began + timeout_seconds
     launches = 0
-    has_ended_orphan = False
+    # Fast, and if that hangs immediate, by when a living supervisor has done so by itself.
+    orphan_steps = [(0.0, signal.SIGINT), (25.0, signal.SIGQUIT)]
     while time.monotonic() < deadline:
         connection = _connect(layout)
         if connection is None and (lock := try_lock(layout)) is not None:
@@ -57,8 +59,12 @@ def join_or_launch(
             ready = _await_answer(connection, deadline)
             if ready is not None:
                 return connection, ready
-        elif not has_ended_orphan:
-            has_ended_orphan = _end_orphan(layout)
+        elif (
+            orphan_steps
+            and time.monotonic() - began >= orphan_steps[0][0]
+            and _end_orphan(layout, orphan_steps[0][1])
+        ):
+            orphan_steps.pop(0)
         time.sleep(_RETRY_SECONDS)
     raise _unexplained(
         layout, f"The embedded PostgreSQL was not ready within {timeout_seconds:g} seconds"
@@ -149,8 +155,10 @@ def _await_answer(connection: socket.socket, deadline: float) -> Ready | None:
     return None
 
 
-def _end_orphan(layout: Layout) -> bool:
+def _end_orphan(layout: Layout, number: signal.Signals) -> bool:
     """Ask a postgres whose supervisor was killed to stop; return whether there was one.
+
+    One that is being stopped by a living supervisor looks the same, and is asked again.
 
     Linux does this by itself when the supervisor dies. The pid is right for certain: the kernel
     names the process that listens on our directory's socket, and the file agrees.
@@ -163,7 +171,7 @@ def _end_orphan(layout: Layout) -> bool:
         probe.connect(str(run.server_socket))
         pid, _ = read_pid_file(layout.cluster)
         if pid is not None and pid == _listener_pid(probe):
-            os.kill(pid, signal.SIGINT)
+            os.kill(pid, number)
             return True
     return False
 

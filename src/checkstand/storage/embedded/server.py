@@ -26,7 +26,7 @@ from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
 START_TIMEOUT_SECONDS = 120.0
 
 #: A little more than the supervisor's last means to stop postgres takes.
-_STOP_TIMEOUT_SECONDS = 90.0
+_STOP_TIMEOUT_SECONDS = 45.0
 
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 

@@ -50,8 +50,8 @@ TERMINATED_GRACE_SECONDS = 10.0  # whoever ends us may be ending our users too: 
 #: How postgres is asked to stop: seconds since the first request, and the signal.
 STOP_STEPS = (
     (0.0, signal.SIGINT),  # fast: roll back, checkpoint, exit
-    (60.0, signal.SIGQUIT),  # immediate: recovers at the next start
-    (75.0, signal.SIGKILL),
+    (20.0, signal.SIGQUIT),  # immediate: recovers at the next start
+    (35.0, signal.SIGKILL),
 )
 
 
@@ -106,7 +106,7 @@ class Supervisor:
         try:
             status, was_ready = self._watch(postmaster, run)
         except BaseException:  # we die of a mistake: not every system tells postgres
-            os.kill(postmaster.pid, signal.SIGINT)
+            os.kill(postmaster.pid, signal.SIGQUIT)
             raise
         postmaster.wait_for_children()
         if not was_ready and self._is_wanted():
