@@ -82,7 +82,9 @@ def next_look(attempt: Attempt, *, now: datetime) -> datetime | None:
         case AttemptStatus.OPEN:
             return _while_open(attempt, now=now)
         case AttemptStatus.CLOSING:
-            return _stepped(_CLOSING_SECONDS, attempt.asks, _CLOSING_EVERY, now=now)
+            # Each close begins anew to ask; one refused for ever must not be sent twice a second.
+            rounds = attempt.asks + max(attempt.closes - 1, 0)
+            return _stepped(_CLOSING_SECONDS, rounds, _CLOSING_EVERY, now=now)
         case AttemptStatus.PAID:
             return _after_end(_PAID, attempt, now=now)
         case AttemptStatus.REJECTED | AttemptStatus.NEVER_EXISTED:
