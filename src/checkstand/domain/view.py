@@ -15,9 +15,11 @@ from checkstand.domain.money import Money, render_amount
 
 def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
     """Describe an order for the shop."""
-    order, terms, current = case.order, case.order.terms, case.current
-    price = terms.price or (current.expected if current else None)
+    order, terms = case.order, case.order.terms
     settled = [payment for payment in case.payments if not payment.held]
+    # A fiat price is quoted anew for each attempt; a paid order keeps the quote it was paid by.
+    quoted = case.attempt(settled[0].attempt_id) if settled else case.current
+    price = terms.price or (quoted.expected if quoted else None)
     fiat = terms.fiat_price
     return {
         "order_id": str(order.order_id),
