@@ -33,7 +33,7 @@ async def test_state_shows_everything_and_no_secret(shop: Any, inbox: Any) -> No
     assert state.json["refunds"][0]["refund_request_id"] == "RF1"
     assert state.json["webhooks"][0]["tries"][0]["http_status"] == 200
     assert state.json["webhooks"][0]["body"].startswith('{"bizType":"PAY"')
-    assert state.json["merchants"][0]["wallet"] == {"USDT": "11.04"}
+    assert state.json["merchants"][0]["wallets"]["FUNDING_WALLET"] == {"USDT": "11.04"}
     assert state.json["merchants"][0]["api_keys"] == ["k2"]
     assert state.json["faults"][0]["kind"] == "drop"
     assert state.json["clock"]["frozen"] is True

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpcore2
@@ -108,6 +109,83 @@ async def test_rejected_answers_any_documented_code(shop: Any, body: Body) -> No
 
     assert (await shop.call("/v3/order", body("T1"))).code == "400203"
     assert shop.simulator.control.orders == []
+
+
+async def test_too_many_requests_say_when_to_come_again(shop: Any, body: Body) -> None:
+    shop.simulator.control.faults.add("too_many_requests", seconds=2.5)
+
+    limited = await shop.call("/v3/order", body("T1"))
+
+    assert (limited.status, limited.headers["retry-after"]) == (429, "3")
+    assert shop.simulator.control.orders == []
+
+
+@pytest.mark.parametrize("seconds", [-20, 20])
+async def test_skewed_clock_judges_requests_and_shows_in_the_date(shop: Any, seconds: int) -> None:
+    clock = shop.simulator.clock
+    shop.simulator.control.faults.add("clock_skew", seconds=seconds, times=None)
+
+    refused = await shop.call("/certificates")
+    heeded = await shop.call("/certificates", skew_ms=seconds * 1000)
+
+    assert refused.code == "400003"
+    told = parsedate_to_datetime(refused.headers["date"]).timestamp() * 1000
+    assert abs(told - clock.now_ms() - seconds * 1000) < 1000
+    assert heeded.code == "000000"
+
+
+async def test_new_connection_is_reset_and_a_kept_one_is_not(shop: Any, body: Body) -> None:
+    await shop.call("/certificates")
+    shop.simulator.control.faults.add("connection_reset", endpoint="/v3/order")
+
+    kept = await shop.call("/v3/order", body("T1"))
+    async with httpcore2.AsyncConnectionPool() as fresh:
+        shop.pool = fresh
+        with pytest.raises(httpcore2.ReadError):
+            await shop.call("/v3/order", body("T2"))
+        again = await shop.call("/v3/order", body("T2"))
+
+    assert (kept.code, again.code) == ("000000", "000000")
+
+
+async def test_reset_connection_is_reset_on_the_wire(shop: Any) -> None:
+    shop.simulator.control.faults.add("connection_reset")
+    port = int(shop.simulator.base_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    writer.write(b"POST /binancepay/openapi/certificates HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+
+
+async def test_control_api_is_spared_by_connection_resets(shop: Any) -> None:
+    shop.simulator.control.faults.add("connection_reset", times=None)
+
+    async with httpcore2.AsyncConnectionPool() as fresh:
+        shop.pool = fresh
+        cleared = await shop.control("DELETE", "/faults")
+
+    assert cleared.status == 200
+
+
+@pytest.mark.parametrize("kind", ["connection_reset", "clock_skew"])
+def test_fault_before_the_sender_is_known_takes_no_sender(kind: str) -> None:
+    with pytest.raises(ValueError, match="before it is known"):
+        book().add(kind, merchant_id="900000001")
+
+
+async def test_payer_pays_while_the_order_is_being_closed(shop: Any, inbox: Any) -> None:
+    await shop.create("T1")
+    shop.simulator.control.faults.add("paid_while_closing", merchant_trade_no="T1")
+
+    accepted = await shop.call("/order/close", {"merchantTradeNo": "T1"})
+    await shop.simulator.control.advance(1)
+
+    assert accepted.data is True
+    assert (await shop.query("T1"))["status"] == "PAID"
+    assert [each.json["bizStatus"] for each in inbox.received] == ["PAY_SUCCESS"]
 
 
 async def test_html_comes_where_json_was_expected(shop: Any, body: Body) -> None:

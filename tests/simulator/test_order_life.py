@@ -165,7 +165,7 @@ async def test_payment_less_the_fee_lands_in_the_merchants_wallet(shop: Any) -> 
 
     shop.simulator.control.pay("T1", commission="0.5")
 
-    assert shop.simulator.world.store.wallets["900000001", "USDT"] == Decimal(12)
+    assert shop.simulator.control.balance("900000001", "USDT") == Decimal(12)
 
 
 async def test_payment_without_webhook_is_known_by_query_alone(shop: Any) -> None:
@@ -209,6 +209,9 @@ async def test_every_act_on_every_status_is_allowed_or_refused_by_the_table(
         currency="USDT",
         commission=Decimal(0),
         paid_ms=0,
+        spent_currency="USDT",
+        spent_amount=order.amount,
+        price=Decimal(1),
     )
     unpaid = {"INITIAL", "PENDING", "CANCELED", "EXPIRED", "ERROR"}
     changed = {"status": status, "payment": None if status in unpaid else payment}

@@ -77,7 +77,7 @@ async def test_parts_add_up_and_no_more_than_was_paid_comes_back(shop: Any) -> N
     assert rest.data["remainingAttempts"] == 8
     assert nothing_left.code == "400303"
     assert (await shop.query("T1"))["status"] == "FULL_REFUNDED"
-    assert shop.simulator.world.store.wallets["900000001", "USDT"] == 0
+    assert shop.simulator.control.balance("900000001", "USDT") == 0
 
 
 async def test_same_request_id_is_the_same_refund(shop: Any) -> None:
@@ -107,10 +107,10 @@ async def test_tenth_attempt_returns_everything_left_and_there_is_no_eleventh(sh
 
 async def test_refund_comes_out_of_the_wallet_and_needs_enough_in_it(shop: Any) -> None:
     prepay_id = await paid(shop)
-    shop.simulator.world.store.wallets["900000001", "USDT"] = Decimal(3)
+    shop.simulator.control.set_balance("900000001", "USDT", 3)
 
     short = await refund(shop, prepay_id, 5, "RF1")
-    shop.simulator.world.store.wallets["900000001", "USDT"] = Decimal(100)
+    shop.simulator.control.set_balance("900000001", "USDT", 100)
     funded = await refund(shop, prepay_id, 5, "RF1")
 
     assert short.code == "400304"
@@ -159,7 +159,7 @@ async def test_failed_refund_gives_the_money_back_and_is_told_as_rejected(
     shop: Any, inbox: Any
 ) -> None:
     prepay_id = await paid(shop)
-    wallet = shop.simulator.world.store.wallets["900000001", "USDT"]
+    wallet = shop.simulator.control.balance("900000001", "USDT")
     shop.simulator.control.faults.add("refund_rejected", merchant_trade_no="T1")
 
     await refund(shop, prepay_id, 5, "RF1")
@@ -168,7 +168,7 @@ async def test_failed_refund_gives_the_money_back_and_is_told_as_rejected(
     data = (await shop.call("/order/refund/query", {"refundRequestId": "RF1"})).data
     assert data["refundStatus"] == "REFUND_FAIL"
     assert inbox.received[0].json["bizStatus"] == "REFUND_REJECTED"
-    assert shop.simulator.world.store.wallets["900000001", "USDT"] == wallet
+    assert shop.simulator.control.balance("900000001", "USDT") == wallet
     assert (await shop.query("T1"))["status"] == "PAID"
     assert (await refund(shop, prepay_id, "12.5", "RF2")).data["remainingAttempts"] == 8
 
@@ -206,7 +206,7 @@ async def test_returned_fees_add_up_to_the_fee(shop: Any) -> None:
 
     fees = [each.commission for each in shop.simulator.control.refunds]
     assert sum(fees) == Decimal("0.12345677")
-    assert shop.simulator.world.store.wallets["900000001", "USDT"] == 0
+    assert shop.simulator.control.balance("900000001", "USDT") == 0
 
 
 async def test_refunding_is_passed_in_silence_where_the_switch_says_so(start: Start) -> None:

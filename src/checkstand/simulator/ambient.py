@@ -20,7 +20,14 @@ class Randomness:
     """Makes ids, tokens and chances; the same ones again from the same seed."""
 
     def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - simulated ids guard nothing
+
+    def branch(self, name: str) -> "Randomness":
+        """Return randomness of its own, which follows from the same seed."""
+        branch = Randomness()
+        branch._random.seed(None if self._seed is None else f"{self._seed}:{name}")
+        return branch
 
     def hex(self, length: int) -> str:
         """Return `length` lowercase hex digits."""

@@ -6,18 +6,20 @@ Use it from the simulator's event loop; other threads and programs use HTTP.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from checkstand.simulator import orders, refunds
+from checkstand.simulator import orders, refunds, wallets
+from checkstand.simulator.accounts import EntryKind, Payer, Purse, Wallet
 from checkstand.simulator.amounts import as_number, read_amount
+from checkstand.simulator.checks import check_features, check_networks
 from checkstand.simulator.clock import SimulatedClock
 from checkstand.simulator.faults import FaultBook
 from checkstand.simulator.notices import envelope, order_data
-from checkstand.simulator.orders import PaymentTerms
-from checkstand.simulator.records import Merchant, Notice, Order, Refund
+from checkstand.simulator.orders import DEFAULT_PAYER_ID, PaymentTerms
+from checkstand.simulator.records import Credential, Merchant, Notice, Order, Refund
 from checkstand.simulator.rejections import Rejection
 from checkstand.simulator.signing import SigningKey
 from checkstand.simulator.world import World
@@ -85,15 +87,23 @@ class Control:
         currency: str | None = None,
         webhook: bool = True,
         force: bool = False,
+        pay_currency: str | None = None,
+        payer_id: str = DEFAULT_PAYER_ID,
+        tops_up: bool = True,
     ) -> Order:
         """Pay an order; raise `orders.NotPossible` unless it is open, or `force` pays it late.
 
-        `amount` and `currency` make other money arrive than was asked for.
+        The payer chooses `pay_currency`, by default the order's, and is given what is missing
+        in the wallet, unless `tops_up` is false. `amount` and `currency` make other money arrive
+        than was asked for.
         """
         terms = PaymentTerms(
             commission=None if commission is None else Decimal(commission),
             amount=None if amount is None else _amount(amount, "amount"),
             currency=currency,
+            payer_id=payer_id,
+            pay_currency=pay_currency,
+            tops_up=tops_up,
             tells=webhook,
             forced=force,
         )
@@ -184,6 +194,55 @@ class Control:
         """Add a merchant, or a further API key of a known one; raise ValueError if it is taken."""
         self.world.store.add_merchant(merchant)
         return self.world.store.merchants[merchant.merchant_id]
+
+    def set_key(
+        self,
+        api_key: str,
+        *,
+        features: Iterable[str] | None = None,
+        trusted_ips: Iterable[str] | None = None,
+    ) -> Credential:
+        """Change what a key may do (else 400606) and from where (else 400004); None leaves it."""
+        known = self.world.store.credentials.get(api_key)
+        if known is None:
+            raise NotFound(f"there is no API key {api_key!r}")
+        if features is not None:
+            known = replace(known, features=check_features(features))
+        if trusted_ips is not None:
+            known = replace(known, trusted_ips=check_networks(trusted_ips))
+        self.world.store.credentials[api_key] = known
+        return known
+
+    def add_payer(self, payer: Payer) -> Payer:
+        """Add somebody who pays; raise ValueError if the id is taken."""
+        self.world.store.add_payer(payer)
+        return payer
+
+    def balance(
+        self, owner: str, currency: str, *, wallet: Wallet | str = Wallet.FUNDING
+    ) -> Decimal:
+        """Return what a merchant or payer has of a coin."""
+        return self.world.store.balances.get(self._purse(owner, currency, wallet), Decimal())
+
+    def set_balance(
+        self,
+        owner: str,
+        currency: str,
+        balance: Decimal | str | int,
+        *,
+        wallet: Wallet | str = Wallet.FUNDING,
+    ) -> Decimal:
+        """Say what a merchant or payer has of a coin; an entry tells of the difference."""
+        purse = self._purse(owner, currency, wallet)
+        change = Decimal(balance) - self.world.store.balances[purse]
+        wallets.book(self.world, purse, change, kind=EntryKind.CORRECTION, reference="")
+        return self.world.store.balances[purse]
+
+    def _purse(self, owner: str, currency: str, wallet: Wallet | str) -> Purse:
+        store = self.world.store
+        if owner not in store.merchants and owner not in store.payers:
+            raise NotFound(f"there is no merchant or payer {owner!r}")
+        return Purse(owner, Wallet(wallet), currency)
 
     def set_webhook_url(self, merchant_id: str, url: str | None) -> Merchant:
         """Set where a merchant's notices go that name no URL of their own."""

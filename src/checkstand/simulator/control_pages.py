@@ -15,6 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from checkstand.simulator import reports, wire
+from checkstand.simulator.accounts import Payer
+from checkstand.simulator.checks import check_features, check_networks
 from checkstand.simulator.control import Control, NotFound
 from checkstand.simulator.orders import NotPossible
 from checkstand.simulator.records import Merchant
@@ -132,10 +134,21 @@ async def _settle(control: Control, _: Request, options: _Options) -> object:
 
 async def _add_merchant(control: Control, _: Request, options: _Options) -> object:
     taken = _take(
-        options, "api_key", "api_secret", "merchant_id", "name", "webhook_url", "opening_balances"
+        options,
+        "api_key",
+        "api_secret",
+        "merchant_id",
+        "name",
+        "webhook_url",
+        "opening_balances",
+        "features",
+        "trusted_ips",
     )
-    balances = taken.get("opening_balances", {})
-    taken["opening_balances"] = {coin: Decimal(amount) for coin, amount in balances.items()}
+    taken["opening_balances"] = _balances(taken)
+    if "features" in taken:
+        taken["features"] = check_features(taken["features"])
+    if "trusted_ips" in taken:
+        taken["trusted_ips"] = check_networks(taken["trusted_ips"])
     return reports.merchant_report(control.world, control.add_merchant(Merchant(**taken)))
 
 
@@ -143,6 +156,24 @@ async def _set_webhook_url(control: Control, request: Request, options: _Options
     url = _take(options, "url").get("url")
     merchant = control.set_webhook_url(request.path_params["merchant_id"], url)
     return reports.merchant_report(control.world, merchant)
+
+
+async def _set_key(control: Control, request: Request, options: _Options) -> object:
+    taken = _take(options, "features", "trusted_ips")
+    api_key = request.path_params["api_key"]
+    return reports.key_report(api_key, control.set_key(api_key, **taken))
+
+
+async def _add_payer(control: Control, _: Request, options: _Options) -> object:
+    taken = _take(options, "payer_id", "name", "opening_balances")
+    taken["opening_balances"] = _balances(taken)
+    return reports.payer_report(control.world, control.add_payer(Payer(**taken)))
+
+
+async def _set_balance(control: Control, request: Request, options: _Options) -> object:
+    owner = request.path_params["owner"]
+    control.set_balance(owner, **_take(options, "currency", "balance", "wallet"))
+    return reports.wallets_report(control.world, owner)
 
 
 async def _rotate(control: Control, _: Request, options: _Options) -> object:
@@ -154,7 +185,17 @@ async def _rotate(control: Control, _: Request, options: _Options) -> object:
 _ACTS: Mapping[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "pay": (
         Control.pay,
-        ("merchant_id", "commission", "amount", "currency", "webhook", "force"),
+        (
+            "merchant_id",
+            "commission",
+            "amount",
+            "currency",
+            "webhook",
+            "force",
+            "pay_currency",
+            "payer_id",
+            "tops_up",
+        ),
     ),
     "cancel": (Control.cancel, ("merchant_id",)),
     "fail": (Control.fail, ("merchant_id",)),
@@ -177,6 +218,9 @@ _ROWS: tuple[tuple[str, str, _Handler], ...] = (
     ("POST", "/settle", _settle),
     ("POST", "/merchants", _add_merchant),
     ("POST", "/merchants/{merchant_id}/webhook-url", _set_webhook_url),
+    ("POST", "/keys/{api_key}", _set_key),
+    ("POST", "/payers", _add_payer),
+    ("POST", "/wallets/{owner}", _set_balance),
     ("POST", "/certificates/rotate", _rotate),
 )
 
@@ -193,6 +237,11 @@ def _take(options: _Options, *allowed: str) -> _Options:
         known = ", ".join(allowed) or "none"
         raise ValueError(f"unknown option {unknown[0]!r}; known are: {known}")
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _balances(options: _Options) -> dict[str, Decimal]:
+    given = options.get("opening_balances", {})
+    return {coin: Decimal(amount) for coin, amount in given.items()}
 
 
 def _bare(value: object) -> object:

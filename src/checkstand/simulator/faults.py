@@ -18,10 +18,14 @@ from checkstand.simulator.rejections import MESSAGES
 class Stage(StrEnum):
     """When a kind of fault strikes."""
 
+    CONNECT = "connect"  # the first request of a connection came in; nothing of it is read
+    ARRIVAL = "arrival"  # a request came in; it is not yet known whose it is
     BEFORE = "before"  # the request was checked, nothing is done yet
     AFTER = "after"  # the work is done, the answer not yet sent
+    CLOSE = "close"  # an accepted close is about to take effect
     REFUND = "refund"  # a pending refund is about to end
     NOTICE = "notice"  # a webhook is about to be told for the first time
+    PAYOUT = "payout"  # one line of a payout is about to end
     TRY = "try"  # one try of a webhook is about to be sent
 
 
@@ -31,11 +35,14 @@ class Kind:
 
     stage: Stage
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    below_zero: bool = False  # whether its numbers may be
 
 
 #: Every kind; the README has a sentence on each.
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
+        "connection_reset": Kind(Stage.CONNECT),
+        "clock_skew": Kind(Stage.ARRIVAL, {"seconds": 5.0}, below_zero=True),
         "delay": Kind(Stage.BEFORE, {"seconds": 1.0}),
         "lost_before_effect": Kind(Stage.BEFORE),
         "lands_late": Kind(Stage.BEFORE, {"seconds": 1.0}),
@@ -43,12 +50,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "unknown_error": Kind(Stage.BEFORE),
         "rejected": Kind(Stage.BEFORE, {"code": "400001"}),
         "html": Kind(Stage.BEFORE, {"status": 403}),
+        "too_many_requests": Kind(Stage.BEFORE, {"seconds": 1}),
         "geo_block": Kind(Stage.BEFORE),
         "slow": Kind(Stage.AFTER, {"seconds": 1.0}),
         "answer_lost_after_effect": Kind(Stage.AFTER),
         "http_5xx_after_effect": Kind(Stage.AFTER, {"status": 502}),
         "unknown_error_after_effect": Kind(Stage.AFTER),
+        "paid_while_closing": Kind(Stage.CLOSE),
         "refund_rejected": Kind(Stage.REFUND),
+        "payout_line_fails": Kind(Stage.PAYOUT),
         "drop": Kind(Stage.NOTICE),
         "duplicate": Kind(Stage.NOTICE, {"copies": 1}),
         "webhook_delay": Kind(Stage.NOTICE, {"seconds": 1.0}),
@@ -58,6 +68,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "unknown_serial": Kind(Stage.TRY),
     }
 )
+
+
+_ANONYMOUS = frozenset({Stage.CONNECT, Stage.ARRIVAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +131,8 @@ class FaultBook:
             raise ValueError("times is at least 1, or null for ever")
         if not 0 < probability <= 1:
             raise ValueError("probability is above 0 and at most 1")
+        if KINDS[kind].stage in _ANONYMOUS and (merchant_trade_no or merchant_id):
+            raise ValueError(f"{kind} strikes before it is known whose request it is")
         self._added += 1
         fault = Fault(
             number=self._added,
@@ -187,7 +202,9 @@ def _checked_parameters(kind: str, given: Mapping[str, Any]) -> Mapping[str, Any
             known = ", ".join(defaults) or "none"
             raise ValueError(f"{kind} takes no {name!r}; its parameters: {known}")
         numeric = isinstance(defaults[name], int | float)
-        if numeric and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+        if numeric and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{name} of {kind} is a number")
+        if numeric and value < 0 and not KINDS[kind].below_zero:
             raise ValueError(f"{name} of {kind} is a number of at least 0")
     parameters = {**defaults, **given}
     if "code" in parameters and parameters["code"] not in MESSAGES:

@@ -6,6 +6,7 @@
 from typing import Any
 
 from checkstand.simulator import amounts
+from checkstand.simulator.accounts import BalanceReport, Payout
 from checkstand.simulator.records import Order, Refund
 from checkstand.simulator.wire import to_json
 
@@ -29,9 +30,9 @@ def order_data(order: Order) -> dict[str, Any]:
     data["commission"] = amounts.as_number(payment.commission) if payment else 0
     if payment:
         instruction = {
-            "currency": payment.currency,
-            "amount": amounts.as_number(payment.amount),
-            "price": 1,
+            "currency": payment.spent_currency,
+            "amount": amounts.as_number(payment.spent_amount),
+            "price": 1 if payment.price == 1 else amounts.as_number(payment.price),
         }
         data["paymentInfo"] = {
             "payerId": int(payment.payer_id),
@@ -70,6 +71,31 @@ def refund_info(order: Order, refund: Refund) -> dict[str, Any]:
         "refundAmount": amounts.as_text(refund.amount),
         "remainingAttempts": refund.remaining_attempts,
         "payerOpenId": refund.payer_open_id,
+    }
+
+
+def payout_data(payout: Payout) -> dict[str, Any]:
+    """Return the `data` of a PAYOUT notice."""
+    return {
+        "batchStatus": payout.status,
+        "currency": payout.currency,
+        "merchantId": int(payout.merchant_id),
+        "requestId": payout.request_id,
+        "totalAmount": amounts.as_number(payout.total_amount),
+        "totalNumber": len(payout.lines),
+    }
+
+
+def balance_report_data(report: BalanceReport, *, url: str, expires_ms: int) -> dict[str, Any]:
+    """Return the `data` of a BALANCE notice; status 2 is success."""
+    return {
+        "downloadType": "Balance",
+        "downloadId": int(report.download_id),
+        "userId": int(report.merchant_id),
+        "status": "2",
+        "downloadLink": url,
+        "expirationTimestamp": expires_ms,
+        "createTime": str(report.requested_ms),
     }
 
 

@@ -146,7 +146,7 @@ def _open(
     order = Order(
         merchant_id=merchant.merchant_id,
         merchant_trade_no=trade_no,
-        prepay_id=world.store.next_prepay_id(now_ms),
+        prepay_id=world.store.next_id(now_ms),
         status=OrderStatus.INITIAL,
         amount=price.amount,
         currency=price.currency,
@@ -162,6 +162,8 @@ def _open(
         return_url=body.get("returnUrl"),
         cancel_url=body.get("cancelUrl"),
         pass_through_info=body.get("passThroughInfo"),
+        pay_currencies=_pay_currencies(body),
+        sub_merchant_id=_known_sub_merchant(world, merchant, body),
         links=links,
     )
     return orders.open_order(world, order)
@@ -200,6 +202,21 @@ def _known_currency(world: World, currency: str, name: str) -> str:
     return currency
 
 
+def _pay_currencies(body: Body) -> tuple[str, ...]:
+    listed = (each.strip() for each in body.get("supportPayCurrency", "").split(","))
+    return tuple(dict.fromkeys(each for each in listed if each))
+
+
+def _known_sub_merchant(world: World, merchant: Merchant, body: Body) -> str | None:
+    sub_merchant_id = body.get("merchant", body).get("subMerchantId")
+    if sub_merchant_id is None:
+        return None
+    known = world.store.sub_merchants.get(sub_merchant_id)
+    if known is None or known.merchant_id != merchant.merchant_id:
+        raise Rejection("400206")
+    return str(sub_merchant_id)
+
+
 def _expiry_ms(world: World, asked_ms: int | None) -> int:
     now_ms, settings = world.clock.now_ms(), world.settings
     if asked_ms is None:
@@ -227,11 +244,12 @@ def _payment_info(order: Order, payment: Payment) -> dict[str, Any]:
     """Return the webhook's payment details with text where the query is typed as text."""
     info = order_data(order)["paymentInfo"]
     (instruction,) = info["paymentInstructions"]
-    amount = amounts.as_text(payment.amount)
+    amount = amounts.as_text(payment.spent_amount)
+    price = "1" if payment.price == 1 else amounts.as_text(payment.price)
     return {
         **info,
         "payerId": str(info["payerId"]),
-        "paymentInstructions": [{**instruction, "amount": amount, "price": "1"}],
+        "paymentInstructions": [{**instruction, "amount": amount, "price": price}],
     }
 
 

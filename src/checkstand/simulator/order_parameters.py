@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 from checkstand.simulator.parameters import (
     Amount,
     Field,
-    FieldType,
     Flag,
     Listed,
     Nested,
     Spec,
     Text,
     Whole,
+    optional,
+    required,
 )
 from checkstand.simulator.rejections import Rejection
 from checkstand.simulator.settings import Settings
@@ -43,38 +44,30 @@ class WebUrl:
         return url
 
 
-def _optional(*names: str) -> dict[str, Field]:
-    return {name: Field(_TEXT) for name in names}
-
-
-def _required(field_type: FieldType) -> Field:
-    return Field(field_type, required=True)
-
-
 _PERSON = Nested(
-    {"firstName": _required(_TEXT), "middleName": Field(_TEXT), "lastName": _required(_TEXT)}
+    {"firstName": required(_TEXT), "middleName": Field(_TEXT), "lastName": required(_TEXT)}
 )
 _GOOD: Spec = {
-    "goodsType": _required(Text(choices=frozenset({"01", "02"}))),
-    "goodsCategory": _required(Text(choices=_CATEGORIES)),
-    "referenceGoodsId": _required(Text(recollected_length_max=32)),
-    "goodsName": _required(Text(length_max=256, plain=True)),
+    "goodsType": required(Text(choices=frozenset({"01", "02"}))),
+    "goodsCategory": required(Text(choices=_CATEGORIES)),
+    "referenceGoodsId": required(Text(recollected_length_max=32)),
+    "goodsName": required(Text(length_max=256, plain=True)),
     "goodsDetail": Field(Text(length_max=256)),
-    "goodsUnitAmount": Field(Nested({"currency": _required(_TEXT), "amount": _required(Amount())})),
+    "goodsUnitAmount": Field(Nested({"currency": required(_TEXT), "amount": required(Amount())})),
     "goodsQuantity": Field(_TEXT),
 }
 _ENVIRONMENT: Spec = {
-    "terminalType": _required(Text(choices=_TERMINALS)),
+    "terminalType": required(Text(choices=_TERMINALS)),
     "osType": Field(Text(choices=frozenset({"IOS", "ANDROID"}))),
-    **_optional("orderClientIp", "cookieId"),
+    **optional("orderClientIp", "cookieId"),
 }
 _SHIPPING: Spec = {
     "shippingName": Field(_PERSON),
     "shippingAddress": Field(
         Nested(
             {
-                "region": _required(_TEXT),
-                **_optional("state", "city", "address", "zipCode", "shippingAddressType"),
+                "region": required(_TEXT),
+                **optional("state", "city", "address", "zipCode", "shippingAddressType"),
             }
         )
     ),
@@ -83,7 +76,7 @@ _SHIPPING: Spec = {
 _BUYER: Spec = {
     "buyerName": Field(_PERSON),
     "buyerRegistrationTime": Field(Whole()),
-    **_optional(
+    **optional(
         "referenceBuyerId",
         "buyerPhoneCountryCode",
         "buyerPhoneNo",
@@ -98,8 +91,8 @@ _BACK: Spec = {
 }
 _ORDER: Spec = {
     "merchant": Field(Nested({"subMerchantId": Field(Text(length_max=19))})),
-    "env": _required(Nested(_ENVIRONMENT)),
-    "merchantTradeNo": _required(_TRADE_NO),
+    "env": required(Nested(_ENVIRONMENT)),
+    "merchantTradeNo": required(_TRADE_NO),
     "orderAmount": Field(Amount()),
     "currency": Field(_TEXT),
     "fiatAmount": Field(Amount()),
@@ -113,24 +106,24 @@ _ORDER: Spec = {
     "passThroughInfo": Field(Text(recollected_length_max=512)),
     "webhookUrl": Field(WebUrl()),
     "orderTags": Field(Nested({"ifProfitSharing": Field(Flag())})),
-    **_optional("voucherCode", "qrCodeReferId"),
+    **optional("voucherCode", "qrCodeReferId"),
 }
 
 ORDER_V3: Spec = {
     **_ORDER,
-    "description": _required(Text(recollected_length_max=256, recollected_plain=True)),
-    "goodsDetails": _required(Listed(Nested(_GOOD))),
+    "description": required(Text(recollected_length_max=256, recollected_plain=True)),
+    "goodsDetails": required(Listed(Nested(_GOOD))),
 }
 #: A list here is not called malformed but no JSON object, as seen live.
-ORDER_V2: Spec = {**_ORDER, "goods": _required(Nested(_GOOD, type_code="400008"))}
+ORDER_V2: Spec = {**_ORDER, "goods": required(Nested(_GOOD, type_code="400008"))}
 ORDER_V1: Spec = {
     "subMerchantId": Field(Text(length_max=19)),
-    "merchantTradeNo": _required(_TRADE_NO),
-    "tradeType": _required(Text(choices=_TERMINALS | {"PAYMENT_LINK"})),
-    "totalFee": _required(Amount()),
-    "currency": _required(_TEXT),
+    "merchantTradeNo": required(_TRADE_NO),
+    "tradeType": required(Text(choices=_TERMINALS | {"PAYMENT_LINK"})),
+    "totalFee": required(Amount()),
+    "currency": required(_TEXT),
     "productType": Field(Text(length_max=16)),
-    "productName": _required(Text(length_max=256)),
+    "productName": required(Text(length_max=256)),
     "productDetail": Field(Text(length_max=256)),
     "returnUrl": Field(Text(length_max=256)),
     "cancelUrl": Field(Text(length_max=256)),
@@ -139,11 +132,11 @@ ORDER_V1: Spec = {
 #: Of a query or close; the id that is not used may be null, as the documented samples send it.
 ORDER_REFERENCE: Spec = {"prepayId": Field(_TEXT), "merchantTradeNo": Field(_TEXT)}
 REFUND: Spec = {
-    "refundRequestId": _required(Text(length_max=64)),
-    "prepayId": _required(_TEXT),
-    "refundAmount": _required(Amount()),
+    "refundRequestId": required(Text(length_max=64)),
+    "prepayId": required(_TEXT),
+    "refundAmount": required(Amount()),
     "refundReason": Field(Text(length_max=256)),
     "webhookUrl": Field(WebUrl()),
 }
-REFUND_REFERENCE: Spec = {"refundRequestId": _required(Text(length_max=64))}
+REFUND_REFERENCE: Spec = {"refundRequestId": required(Text(length_max=64))}
 NOTHING: Spec = {}

@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from checkstand.simulator import amounts
+from checkstand.simulator import amounts, coins, wallets
+from checkstand.simulator.accounts import EntryKind
+from checkstand.simulator.coins import Quote
+from checkstand.simulator.faults import Stage, Target
 from checkstand.simulator.notices import order_data
 from checkstand.simulator.records import (
     TRANSITIONS,
@@ -21,7 +24,7 @@ from checkstand.simulator.records import (
 )
 from checkstand.simulator.world import World
 
-_DEFAULT_PAYER = "100000001"
+DEFAULT_PAYER_ID = "100000001"
 
 
 class NotPossible(Exception):
@@ -35,7 +38,9 @@ class PaymentTerms:
     commission: Decimal | None = None  # none: the settings' rate
     amount: Decimal | None = None  # misfortune: another amount arrives than was asked
     currency: str | None = None  # misfortune: in another currency
-    payer_id: str = _DEFAULT_PAYER
+    payer_id: str = DEFAULT_PAYER_ID
+    pay_currency: str | None = None  # the coin the payer chooses; none: the order's
+    tops_up: bool = False  # whether a payer short of money comes by it on the way
     tells: bool = True  # whether a webhook is sent
     forced: bool = False  # pays an order that has ended unpaid
 
@@ -57,25 +62,17 @@ def start_paying(world: World, order: Order) -> Order:
 
 
 def pay(world: World, order: Order, terms: PaymentTerms = PLAIN) -> Order:
-    """Take the money; raise `NotPossible` unless the order is open or the payment is forced."""
+    """Take the money; raise `NotPossible` unless the order is open or the payment is forced.
+
+    Raises it too when the payer's wallet holds too little or the coin is not among the order's.
+    """
     late = terms.forced and order.status in UNPAID_ENDS
     if not late:
         _check(order, OrderStatus.PAID)
-    amount = order.amount if terms.amount is None else terms.amount
-    commission = terms.commission
-    if commission is None:
-        commission = amounts.share(amount, world.settings.commission_rate)
-    payment = Payment(
-        transaction_id=f"P_{world.randomness.alphanumeric(14).upper()}",
-        open_user_id=open_id(order.merchant_id, terms.payer_id),
-        payer_id=terms.payer_id,
-        amount=amount,
-        currency=terms.currency or order.currency,
-        commission=commission,
-        paid_ms=world.clock.now_ms(),
-    )
-    wallet = (order.merchant_id, payment.currency)
-    world.store.wallets[wallet] += amount - commission
+    spent = _choose_coin(world, order, terms)
+    _see_to_funds(world, order, terms, spent)
+    payment = _make_payment(world, order, terms, spent)
+    wallets.take_payment(world, order, payment)
     why = "paid late" if late else "paid"
     paid = _put(world, replace(order, payment=payment), OrderStatus.PAID, why)
     if terms.tells:
@@ -117,7 +114,7 @@ def tell(world: World, order: Order, biz_status: str) -> None:
     world.postman.tell(
         merchant_id=order.merchant_id,
         merchant_trade_no=order.merchant_trade_no,
-        prepay_id=order.prepay_id,
+        biz_id=order.prepay_id,
         biz_type="PAY",
         biz_status=biz_status,
         data=order_data(order),
@@ -135,6 +132,54 @@ def set_status(world: World, order: Order, status: OrderStatus, why: str) -> Ord
     return order if order.status is status else _move(world, order, status, why)
 
 
+def _choose_coin(world: World, order: Order, terms: PaymentTerms) -> Quote:
+    """Say what the payer spends: other money arriving was spent as such."""
+    if terms.amount is not None or terms.currency is not None:
+        amount = order.amount if terms.amount is None else terms.amount
+        return Quote(terms.currency or order.currency, amount, Decimal(1))
+    if terms.pay_currency is None:
+        return coins.quote(world, order, order.currency)
+    allowed = coins.list_pay_currencies(world, order)
+    if terms.pay_currency not in allowed:
+        raise NotPossible(
+            f"order {order.merchant_trade_no} can be paid with {', '.join(allowed)}, "
+            f"so not with {terms.pay_currency}"
+        )
+    return coins.quote(world, order, terms.pay_currency)
+
+
+def _see_to_funds(world: World, order: Order, terms: PaymentTerms, spent: Quote) -> None:
+    if terms.payer_id not in world.store.payers:
+        raise NotPossible(f"there is no payer {terms.payer_id}")
+    purse = wallets.funding(terms.payer_id, spent.currency)
+    missing = spent.amount - world.store.balances[purse]
+    if missing <= 0:
+        return
+    if not terms.tops_up:
+        raise NotPossible(f"the payer lacks {amounts.as_sent(missing)} {spent.currency}")
+    reference = order.prepay_id
+    wallets.book(world, purse, missing, kind=EntryKind.TOP_UP, reference=reference)
+
+
+def _make_payment(world: World, order: Order, terms: PaymentTerms, spent: Quote) -> Payment:
+    amount = order.amount if terms.amount is None else terms.amount
+    commission = terms.commission
+    if commission is None:
+        commission = amounts.share(amount, world.settings.commission_rate)
+    return Payment(
+        transaction_id=f"P_{world.randomness.alphanumeric(14).upper()}",
+        open_user_id=open_id(order.merchant_id, terms.payer_id),
+        payer_id=terms.payer_id,
+        amount=amount,
+        currency=terms.currency or order.currency,
+        commission=commission,
+        paid_ms=world.clock.now_ms(),
+        spent_currency=spent.currency,
+        spent_amount=spent.amount,
+        price=spent.price,
+    )
+
+
 def _time_passes(world: World, prepay_id: str) -> None:
     order = world.store.orders[prepay_id]
     if OrderStatus.EXPIRED in TRANSITIONS[order.status]:
@@ -143,6 +188,9 @@ def _time_passes(world: World, prepay_id: str) -> None:
 
 def _close_lands(world: World, prepay_id: str) -> None:
     order = world.store.orders[prepay_id]
+    target = Target(merchant_id=order.merchant_id, merchant_trade_no=order.merchant_trade_no)
+    if order.status is OrderStatus.INITIAL and any(world.faults.draw(Stage.CLOSE, target)):
+        order = pay(world, order, PaymentTerms(tops_up=True))
     if OrderStatus.CANCELED in TRANSITIONS[order.status]:
         _tell_closed(world, _move(world, order, OrderStatus.CANCELED, "closed by the merchant"))
     else:

@@ -16,6 +16,7 @@ from checkstand.simulator.settings import Settings
 
 #: Quotes, backslashes, surrogates and everything beyond the basic plane (emoji, roughly).
 _UNWELCOME = re.compile('[\\\\"\ud800-\udfff\u2600-\u27bf\U00010000-\U0010ffff]')
+_DIGITS = re.compile("[0-9]{1,128}", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")  # half a character: UTF-8 cannot carry it
 
 
@@ -36,6 +37,16 @@ class Field:
 
 
 Spec = Mapping[str, Field]
+
+
+def required(field_type: FieldType) -> Field:
+    """Return a field that must be sent."""
+    return Field(field_type, required=True)
+
+
+def optional(*names: str) -> dict[str, Field]:
+    """Return fields of plain text that may be left out."""
+    return {name: Field(Text()) for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +89,53 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
+class TextAmount:
+    """A decimal that is documented as text."""
+
+    def read(self, value: Any, *, name: str, settings: Settings) -> Any:  # noqa: ARG002
+        """Return the amount as a Decimal."""
+        if not isinstance(value, str):
+            raise Rejection("400100", name)
+        return read_amount(value, name=name, accepts_text=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """Digits, as text or as a number."""
+
+    def read(self, value: Any, *, name: str, settings: Settings) -> str:  # noqa: ARG002
+        """Return the digits as text."""
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise Rejection("400100", name)
+        if not _DIGITS.fullmatch(str(value)):
+            raise Rejection("400101", name)
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """One string or a list of them."""
+
+    choices: frozenset[str] | None = None
+
+    def read(self, value: Any, *, name: str, settings: Settings) -> tuple[str, ...]:
+        """Return them all."""
+        given = value if isinstance(value, list) else [value]
+        one = Text(choices=self.choices)
+        return tuple(one.read(each, name=name, settings=settings) for each in given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
     """A 64-bit integer, such as milliseconds."""
+
+    choices: frozenset[int] | None = None
 
     def read(self, value: Any, *, name: str, settings: Settings) -> int:  # noqa: ARG002
         """Return the integer."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise Rejection("400100", name)
-        if not -(2**63) <= value < 2**63:
+        if not -(2**63) <= value < 2**63 or (self.choices and value not in self.choices):
             raise Rejection("400102", name)
         return value
 

@@ -63,14 +63,17 @@ class Postman:
         self,
         *,
         merchant_id: str,
-        merchant_trade_no: str,
-        prepay_id: str,
         biz_type: str,
         biz_status: str,
+        biz_id: str,
         data: object,
-        url: str | None,
+        url: str | None = None,
+        merchant_trade_no: str = "",
     ) -> Notice:
-        """Start telling a merchant, with the faults that strike this notice."""
+        """Start telling a merchant, with the faults that strike this notice.
+
+        With a `merchant_trade_no` it is about that order, and `biz_id` is its prepay id.
+        """
         target = Target(
             merchant_id=merchant_id, merchant_trade_no=merchant_trade_no, biz_status=biz_status
         )
@@ -78,7 +81,7 @@ class Postman:
         body = envelope(
             biz_type=biz_type,
             biz_status=biz_status,
-            biz_id=prepay_id,
+            biz_id=biz_id,
             data=data,
             has_id_text="no_biz_id_str" not in struck,
         )
@@ -86,7 +89,7 @@ class Postman:
             number=len(self._store.notices),
             merchant_id=merchant_id,
             merchant_trade_no=merchant_trade_no,
-            prepay_id=prepay_id,
+            prepay_id=biz_id if merchant_trade_no else "",
             biz_type=biz_type,
             biz_status=biz_status,
             url=url or self._store.merchants[merchant_id].webhook_url,

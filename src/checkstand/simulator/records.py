@@ -1,7 +1,7 @@
-"""What the simulator remembers: merchants, orders, payments, refunds, and the notices it sent.
+"""What the simulator remembers of the trade: merchants, orders, payments, refunds, and notices.
 
 All of it is frozen; a change is a new record put in place of the old one, so that whoever holds
-a record holds one consistent moment.
+a record holds one consistent moment. Wallets and what moves between them are in `accounts.py`.
 """
 
 from collections.abc import Mapping
@@ -62,6 +62,21 @@ TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
 UNPAID_ENDS: Final = frozenset({_S.CANCELED, _S.EXPIRED, _S.ERROR})
 
 
+#: What the portal can allow a key to do; the words are those of the service's own scopes, where
+#: there are any.
+FEATURES: Final = frozenset(
+    {
+        "BALANCE",
+        "CHECKOUT",
+        "INTERNAL_TRANSFER",
+        "PAYOUT",
+        "REFUND",
+        "REPORT",
+        "SUB_MERCHANT",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merchant:
     """One merchant with its first API key; further keys are credentials of the same id."""
@@ -71,7 +86,8 @@ class Merchant:
     merchant_id: str
     name: str = "Simulated shop"
     webhook_url: str | None = None  # what the portal's setting would be
-    permissions: frozenset[str] = frozenset()  # beyond what every merchant may do
+    features: frozenset[str] = FEATURES  # what the key may do; the rest is 400606
+    trusted_ips: frozenset[str] = frozenset()  # addresses or networks; none: from anywhere
     opening_balances: Mapping[str, Decimal] = field(default_factory=dict)
 
 
@@ -81,6 +97,8 @@ class Credential:
 
     api_secret: str = field(repr=False)
     merchant_id: str
+    features: frozenset[str] = FEATURES
+    trusted_ips: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +124,9 @@ class Payment:
     currency: str
     commission: Decimal
     paid_ms: int
+    spent_currency: str  # the coin the payer chose, and how much of it went
+    spent_amount: Decimal
+    price: Decimal  # of one such coin, in the order's currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +160,8 @@ class Order:
     return_url: str | None = None
     cancel_url: str | None = None
     pass_through_info: str | None = None
+    pay_currencies: tuple[str, ...] = ()  # the coins a payer may choose; none: all
+    sub_merchant_id: str | None = None
     links: Links
     close_requested_ms: int | None = None
     payment: Payment | None = None
@@ -186,8 +209,8 @@ class Notice:
 
     number: int
     merchant_id: str
-    merchant_trade_no: str
-    prepay_id: str
+    merchant_trade_no: str  # empty where it is not about an order
+    prepay_id: str  # likewise
     biz_type: str
     biz_status: str
     url: str | None

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from checkstand.simulator import amounts, orders
+from checkstand.simulator import amounts, orders, wallets
 from checkstand.simulator.faults import Stage, Target
 from checkstand.simulator.notices import refund_data, refund_info
 from checkstand.simulator.order_calls import Body
@@ -92,10 +92,9 @@ def _accept(world: World, order: Order, wish: _Wish) -> Refund:
         raise Rejection("400303")
     counted = [r for r in world.store.list_refunds(order.prepay_id) if _counts(r)]
     commission = _commission_back(payment, amount, counted)
-    wallet = (order.merchant_id, payment.currency)
-    if world.store.wallets[wallet] < amount - commission:
+    purse = wallets.funding(order.merchant_id, payment.currency)
+    if world.store.balances[purse] < amount - commission:
         raise Rejection("400304")
-    world.store.wallets[wallet] -= amount - commission
     attempts = order.refund_attempts + (0 if wish.by_portal else 1)
     refund = world.store.put_refund(
         Refund(
@@ -114,6 +113,7 @@ def _accept(world: World, order: Order, wish: _Wish) -> Refund:
             requested_ms=world.clock.now_ms(),
         )
     )
+    wallets.take_refund(world, refund, payment.currency)
     _show(world, world.store.put_order(replace(order, refund_attempts=attempts)))
     key = (refund.merchant_id, refund.refund_request_id)
     if not wish.by_portal:
@@ -128,9 +128,10 @@ def _end(world: World, key: tuple[str, str]) -> None:
     order = world.store.orders[refund.prepay_id]
     target = Target(merchant_id=order.merchant_id, merchant_trade_no=order.merchant_trade_no)
     failed = not refund.by_portal and any(world.faults.draw(Stage.REFUND, target))
-    if failed and order.payment:
-        wallet = (order.merchant_id, order.payment.currency)
-        world.store.wallets[wallet] += refund.amount - refund.commission
+    if order.payment and failed:
+        wallets.take_refund(world, refund, order.payment.currency, back=True)
+    elif order.payment:
+        wallets.give_refund(world, refund, order.payment)
     status = RefundStatus.FAIL if failed else RefundStatus.SUCCESS
     refund = world.store.put_refund(replace(refund, status=status))
     order = _show(world, order)
@@ -139,7 +140,7 @@ def _end(world: World, key: tuple[str, str]) -> None:
     world.postman.tell(
         merchant_id=order.merchant_id,
         merchant_trade_no=order.merchant_trade_no,
-        prepay_id=order.prepay_id,
+        biz_id=order.prepay_id,
         biz_type="PAY_REFUND",
         biz_status="REFUND_REJECTED" if failed else "REFUND_SUCCESS",
         data=refund_data(order, refund, now_ms=world.clock.now_ms()),

@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 
+from checkstand.simulator.accounts import Payer, Wallet
 from checkstand.simulator.clock import SimulatedClock
 from checkstand.simulator.faults import Fault
-from checkstand.simulator.records import Merchant, Notice, Order, Refund
+from checkstand.simulator.records import Credential, Merchant, Notice, Order, Refund
 from checkstand.simulator.world import World
 
 
@@ -23,6 +24,12 @@ def state_report(world: World) -> dict[str, Any]:
             if order.payment
         ],
         "refunds": [refund_report(each) for each in store.refunds.values()],
+        "payers": [payer_report(world, each) for each in store.payers.values()],
+        "transfers": [_plain(each) for each in store.transfers.values()],
+        "payouts": [_plain(each) for each in store.payouts.values()],
+        "sub_merchants": [_plain(each) for each in store.sub_merchants.values()],
+        "balance_reports": [_plain(each) for each in store.balance_reports.values()],
+        "entries": [_plain(each) for each in store.entries],
         "webhooks": [notice_report(each) for each in store.notices],
         "faults": [fault_report(each) for each in world.faults.listed],
         "certificates": [key.serial for key in world.keys.listed],
@@ -41,19 +48,43 @@ def clock_report(clock: SimulatedClock) -> dict[str, Any]:
 
 
 def merchant_report(world: World, merchant: Merchant) -> dict[str, Any]:
-    """Return a merchant with wallet and API keys, without the secrets."""
+    """Return a merchant with wallets and API keys, without the secrets."""
     store, merchant_id = world.store, merchant.merchant_id
     return {
         "merchant_id": merchant_id,
         "name": merchant.name,
         "api_keys": [k for k, c in store.credentials.items() if c.merchant_id == merchant_id],
+        "keys": [
+            key_report(each, credential)
+            for each, credential in store.credentials.items()
+            if credential.merchant_id == merchant_id
+        ],
         "webhook_url": merchant.webhook_url,
-        "wallet": {
-            currency: format(balance, "f")
-            for (owner, currency), balance in store.wallets.items()
-            if owner == merchant_id
-        },
+        "wallets": wallets_report(world, merchant_id),
     }
+
+
+def key_report(api_key: str, credential: Credential) -> dict[str, Any]:
+    """Return an API key with what it may do and from where."""
+    return {
+        "api_key": api_key,
+        "features": sorted(credential.features),
+        "trusted_ips": sorted(credential.trusted_ips),
+    }
+
+
+def payer_report(world: World, payer: Payer) -> dict[str, Any]:
+    """Return a payer with wallets."""
+    wallets = wallets_report(world, payer.payer_id)
+    return {"payer_id": payer.payer_id, "name": payer.name, "wallets": wallets}
+
+
+def wallets_report(world: World, owner: str) -> dict[str, dict[str, str]]:
+    """Return what somebody has: wallet, coin, amount."""
+    wallets: dict[str, dict[str, str]] = {wallet: {} for wallet in Wallet}
+    for purse, balance in world.store.list_purses(owner).items():
+        wallets[purse.wallet][purse.currency] = format(balance, "f")
+    return wallets
 
 
 def order_report(order: Order) -> dict[str, Any]:

@@ -6,8 +6,10 @@ protocol class that can cut a connection in place of answering.
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from checkstand.simulator import wire
+from checkstand.simulator.accounts import Payer
 from checkstand.simulator.ambient import Randomness
 from checkstand.simulator.clock import SimulatedClock
 from checkstand.simulator.control import Control
@@ -26,8 +29,10 @@ from checkstand.simulator.control_pages import control_routes
 from checkstand.simulator.door import CUT, Door
 from checkstand.simulator.endpoints import ENDPOINTS, PREFIX
 from checkstand.simulator.faults import FaultBook
+from checkstand.simulator.orders import DEFAULT_PAYER_ID
 from checkstand.simulator.postman import Postman
 from checkstand.simulator.records import Merchant
+from checkstand.simulator.report_pages import report_routes
 from checkstand.simulator.settings import Settings
 from checkstand.simulator.signing import KeyRing, SigningKey
 from checkstand.simulator.store import Store
@@ -141,10 +146,18 @@ def _make_world(
     keys: KeyRing,
     randomness: Randomness,
 ) -> World:
-    store = Store(merchants)
-    faults = FaultBook(randomness=randomness, endpoints=ENDPOINTS)
+    purse = dict.fromkeys(sorted(settings.currencies), settings.payer_opening_balance)
+    payer = Payer(payer_id=DEFAULT_PAYER_ID, name="Simulated payer", opening_balances=purse)
+    store = Store(merchants, [payer])
+    # Separate branches: what faults strike does not depend on how many webhooks were signed.
+    faults = FaultBook(randomness=randomness.branch("faults"), endpoints=ENDPOINTS)
     postman = Postman(
-        settings=settings, clock=clock, store=store, keys=keys, faults=faults, randomness=randomness
+        settings=settings,
+        clock=clock,
+        store=store,
+        keys=keys,
+        faults=faults,
+        randomness=randomness.branch("postman"),
     )
     return World(
         base_url=base_url,
@@ -161,7 +174,11 @@ def _make_world(
 def _application(world: World) -> ASGIApp:
     """Put the API's door beside the pages; the edge blocks every path that neither knows."""
     door = Door(world)
-    routes = [*WalletPages(world).routes, *control_routes(Control(world))]
+    routes = [
+        *WalletPages(world).routes,
+        *report_routes(world),
+        *control_routes(Control(world)),
+    ]
     pages = Starlette(routes=routes, exception_handlers={404: _blocked})
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -179,11 +196,25 @@ async def _blocked(_: Request, __: Exception) -> Response:
 
 
 class _CuttableProtocol(HttpToolsProtocol):
-    """Hands the application a way to drop the connection, which ASGI has no word for."""
+    """Hands the application ways to drop the connection, which ASGI has no word for."""
+
+    _is_new = True
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {CUT: {"cut": self.transport.abort}}
+        line: dict[object, object] = {
+            "cut": self.transport.abort,
+            "reset": self._reset,
+            "is_new": self._is_new,
+        }
+        self.scope["extensions"] = {CUT: line}
+        self._is_new = False
+
+    def _reset(self) -> None:
+        """Have the system send RST rather than FIN, as a closed port or a broken router does."""
+        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -25,6 +25,24 @@ FIAT_RATES: Mapping[str, Decimal] = MappingProxyType(
     }
 )
 
+#: Likewise: what one coin costs in USDT.
+COIN_PRICES: Mapping[str, Decimal] = MappingProxyType(
+    {
+        "BNB": Decimal(600),
+        "BTC": Decimal(60_000),
+        "BUSD": Decimal(1),
+        "DOGE": Decimal("0.1"),
+        "ETH": Decimal(3_000),
+        "FDUSD": Decimal(1),
+        "LTC": Decimal(80),
+        "SOL": Decimal(150),
+        "TRX": Decimal("0.2"),
+        "USDC": Decimal(1),
+        "USDT": Decimal(1),
+        "XRP": Decimal(2),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -46,9 +64,7 @@ class Settings:
     order_expiry_default_ms: int = _HOUR_MS
     order_expiry_max_ms: int = _HOUR_MS  # documented for v1 only
     close_delay_ms: int = 100  # from "accepted" to CANCELED; the payer may still win meanwhile
-    currencies: frozenset[str] = frozenset(
-        {"BNB", "BTC", "BUSD", "DOGE", "ETH", "FDUSD", "LTC", "SOL", "TRX", "USDC", "USDT", "XRP"}
-    )
+    coin_prices: Mapping[str, Decimal] = field(default_factory=lambda: COIN_PRICES)
     fiat_rates: Mapping[str, Decimal] = field(default_factory=lambda: FIAT_RATES)
 
     # Money.
@@ -56,6 +72,15 @@ class Settings:
     refund_delay_ms: int = 100  # from REFUND_PENDING to its end
     refund_attempts_max: int = 10
     shows_refunding: bool = True  # whether orders pass visibly through REFUNDING is uncertain
+    payer_opening_balance: Decimal = Decimal(100_000)  # of every coin
+    transfer_delay_ms: int = 0  # PROCESS until then; 0: done when it is answered
+    payout_delay_ms: int = 100  # from ACCEPTED to PROCESSING, and from there to the end
+    payout_lines_max: int = 500
+    requires_store_type: bool = False  # the new page says so, older ones and the connector do not
+    report_delay_ms: int = 1000  # from asking for a balance report to having it
+    report_lifetime_ms: int = 24 * _HOUR_MS  # of a report's address; not documented
+    reports_per_month_max: int = 50  # of balance reports; the code beyond it is not documented
+    report_query_has_envelope: bool = False  # the documented sample has none
 
     # Webhooks.
     webhook_retry_delays_seconds: tuple[float, ...] = (1, 5, 30, 120, 600, 3600)  # six; no schedule
@@ -64,3 +89,8 @@ class Settings:
     retries_keep_timestamp: bool = False  # whether retries are signed afresh is uncertain
     requires_return_code: bool = True  # 200 alone is no acknowledgement
     sends_pay_closed: bool = True  # can be switched off in the merchant portal
+
+    @property
+    def currencies(self) -> frozenset[str]:
+        """Return the coins there are."""
+        return frozenset(self.coin_prices)

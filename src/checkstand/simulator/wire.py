@@ -24,6 +24,21 @@ class Answer:
     status: int
     body: bytes
     content_type: str = _JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The result of a call that was made before, which the envelope says in words of its own."""
+
+    data: object
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A result that travels without the envelope."""
+
+    data: object
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -49,6 +64,11 @@ def to_json(value: object) -> bytes:
 
 def success(data: object) -> Answer:
     """Wrap the result of a call; live replies carry no errorMessage on success."""
+    if isinstance(data, Bare):
+        return Answer(200, to_json(data.data))
+    if isinstance(data, Repeated):
+        envelope = {"status": "REPEAT_REQ_SUCCESS", "code": "000001", "data": data.data}
+        return Answer(200, to_json(envelope))
     return Answer(200, to_json({"status": "SUCCESS", "code": "000000", "data": data}))
 
 
@@ -80,10 +100,10 @@ def restricted_location() -> Answer:
     return Answer(200, to_json({"code": 0, "msg": message}))
 
 
-def html_page(status: int, title: str) -> Answer:
+def html_page(status: int, title: str, *headers: tuple[str, str]) -> Answer:
     """Answer with a page where a program expects JSON, as network edges do."""
     text = f"<!doctype html><html><head><title>{title}</title></head><body>{title}</body></html>"
-    return Answer(status, text.encode(), _HTML)
+    return Answer(status, text.encode(), _HTML, headers)
 
 
 def request_blocked() -> Answer:
