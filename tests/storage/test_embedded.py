@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import asyncpg
 import pytest
 
 from checkstand.storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
+from checkstand.storage.embedded.process import become, server_account
 
 #: Shorter than the minute after which a supervisor that missed something looks again.
 DEADLINE_SECONDS = 45.0
@@ -583,8 +585,14 @@ for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGC
 print("here", flush=True)
 print(sys.stdin.readline(), end="")
 """
+    # Under the account of postgres, which takes a pid it may not signal for a stale one by itself.
+    account = server_account()
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(become, account) if account else None,  # noqa: PLW1509 - system calls
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"

@@ -257,6 +257,9 @@ def fill(file):
     except OSError:
         pass
 
+log = Path(sys.argv[1], "server.log")
+with log.open("ab", buffering=0) as file:  # its last page would still have room for the reason
+    file.write(b"-" * (-log.stat().st_size % 4096))
 fill(open(sys.argv[1] + "/../filler", "wb", buffering=0))
 try:
     EmbeddedPostgres.start(Path(sys.argv[1]), timeout_seconds=45).close()

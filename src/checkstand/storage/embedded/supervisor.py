@@ -62,7 +62,8 @@ def main(text: str) -> None:
     os.chdir("/")  # hold no file system but the data directory's
     first = socket.socket(fileno=order.user)
     first.settimeout(0)
-    os.set_inheritable(order.user, False)  # noqa: FBT003 - it takes no keyword
+    for inherited in (order.lock, order.user):  # from here on only where it is named
+        os.set_inheritable(inherited, False)  # noqa: FBT003 - it takes no keyword
     Supervisor(order, Layout(Path(order.data_dir)), first).run()
 
 
