@@ -11,7 +11,7 @@ from checkstand.domain import settlement
 from checkstand.domain.anomaly import UNSETTLED_MONEY, AnomalyKind, Resolution
 from checkstand.domain.attempt import LIVE, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
-from checkstand.domain.event import EventType
+from checkstand.domain.event import EventType, event_id_of
 from checkstand.domain.money import Money
 from checkstand.domain.order import OrderStatus
 from checkstand.domain.report import Finding
@@ -124,7 +124,10 @@ def test_payment_of_what_was_expected_pays_the_order_and_tells_it_once(make: Any
     (payment,) = decided.case.payments
     assert decided.case.order.settled_by == payment.payment_id
     assert (payment.transaction_id, payment.held) == ("P_1", False)
-    assert _told(decided) == ["order.paid"]
+    (event,) = decided.events
+    assert event.type is EventType.ORDER_PAID
+    fact = str(payment.payment_id)  # whoever tells us, and whenever: one payment, one event
+    assert event.event_id == event_id_of(case.order.order_id, EventType.ORDER_PAID, fact)
 
 
 def test_payment_keeps_the_digits_the_shop_wrote(make: Any) -> None:
