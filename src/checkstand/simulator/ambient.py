@@ -19,15 +19,22 @@ def host_now_ms() -> int:
 class Randomness:
     """Makes ids, tokens and chances; the same ones again from the same seed."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | str | None = None) -> None:
         self._seed = seed
+        self._branches: list[Randomness] = []
         self._random = random.Random(seed)  # noqa: S311 - simulated ids guard nothing
 
     def branch(self, name: str) -> "Randomness":
         """Return randomness of its own, which follows from the same seed."""
-        branch = Randomness()
-        branch._random.seed(None if self._seed is None else f"{self._seed}:{name}")
+        branch = Randomness(None if self._seed is None else f"{self._seed}:{name}")
+        self._branches.append(branch)
         return branch
+
+    def turn(self, page: str) -> None:
+        """Begin anew, branches included, with what follows from the seed and the page's name."""
+        self._random.seed(None if self._seed is None else f"{self._seed}:{page}")
+        for branch in self._branches:
+            branch.turn(page)
 
     def hex(self, length: int) -> str:
         """Return `length` lowercase hex digits."""

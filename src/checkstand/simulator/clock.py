@@ -66,6 +66,10 @@ class SimulatedClock:
             heapq.heappop(self._timers)
         return self._timers[0].due_ms if self._timers else None
 
+    def host_ms(self) -> int:
+        """Return the host's Unix milliseconds, whatever this clock shows."""
+        return self._host_ms()
+
     def now_ms(self) -> int:
         """Return Unix milliseconds."""
         if self._frozen:
@@ -153,13 +157,17 @@ class SimulatedClock:
             timer.cancel()
             self._sleepers.discard(over)
 
-    def close(self) -> None:
-        """Fire no more timers and let every sleeper go."""
-        self._closed = True
+    def clear(self) -> None:
+        """Drop every timer and let every sleeper go."""
         self._timers.clear()
         for over in self._sleepers:
             _let_go(over)
         self._arm()
+
+    def close(self) -> None:
+        """Fire no more timers and let every sleeper go."""
+        self._closed = True
+        self.clear()
 
     def _anchor(self, reading_ms: int) -> None:
         self._reading_ms, self._read_at_ms = reading_ms, self._host_ms()

@@ -21,7 +21,8 @@ from checkstand.simulator.notices import envelope, order_data
 from checkstand.simulator.orders import DEFAULT_PAYER_ID, PaymentTerms
 from checkstand.simulator.records import Credential, Merchant, Notice, Order, Refund
 from checkstand.simulator.rejections import Rejection
-from checkstand.simulator.signing import SigningKey
+from checkstand.simulator.signing import SignedNotice, SigningKey, sign_notice
+from checkstand.simulator.snapshots import export_world, import_world
 from checkstand.simulator.world import World
 
 
@@ -189,6 +190,41 @@ class Control:
         return await self.world.postman.send_once(
             notice, signs_badly=bad_signature, timestamp_ms=timestamp_ms
         )
+
+    def sign(
+        self,
+        *,
+        data: Mapping[str, Any],
+        biz_type: str = "PAY",
+        biz_status: str = "PAY_SUCCESS",
+        biz_id: str | None = None,
+        timestamp_ms: int | None = None,
+        bad_signature: bool = False,
+    ) -> SignedNotice:
+        """Return a webhook that says `data`, signed but not sent; see `send_webhook` on numbers."""
+        world = self.world
+        now_ms = world.clock.now_ms()
+        body = envelope(
+            biz_type=biz_type,
+            biz_status=biz_status,
+            biz_id=biz_id or world.store.next_id(now_ms),
+            data=_as_wire(data),
+        )
+        signed = sign_notice(
+            world.keys.current,
+            body + b" " if bad_signature else body,  # a true signature, of another body
+            timestamp=str(now_ms if timestamp_ms is None else timestamp_ms),
+            nonce=world.randomness.alphanumeric(32),
+        )
+        return replace(signed, body=body)
+
+    def export_state(self) -> bytes:
+        """Return everything as JSON, secrets and private keys included."""
+        return export_world(self.world)
+
+    async def import_state(self, exported: bytes) -> None:
+        """Put an exported state in place of everything; raise ValueError if it is none."""
+        await import_world(self.world, exported)
 
     def add_merchant(self, merchant: Merchant) -> Merchant:
         """Add a merchant, or a further API key of a known one; raise ValueError if it is taken."""

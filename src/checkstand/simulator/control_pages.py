@@ -38,7 +38,8 @@ async def _answer(handler: _Handler, control: Control, request: Request) -> Resp
     try:
         body = await request.body()
         options = wire.parse_object(body) if body else {}
-        return _json(200, await handler(control, request, options))
+        result = await handler(control, request, options)
+        return result if isinstance(result, Response) else _json(200, result)
     except NotFound as error:
         return _json(404, {"error": str(error)})
     except NotPossible as error:
@@ -176,6 +177,24 @@ async def _set_balance(control: Control, request: Request, options: _Options) ->
     return reports.wallets_report(control.world, owner)
 
 
+async def _sign(control: Control, _: Request, options: _Options) -> object:
+    taken = _take(
+        options, "data", "biz_type", "biz_status", "biz_id", "timestamp_ms", "bad_signature"
+    )
+    signed = control.sign(**taken)
+    return {"body": signed.body.decode(), "headers": signed.headers}
+
+
+async def _export(control: Control, _: Request, options: _Options) -> object:
+    _take(options)
+    return Response(control.export_state(), media_type="application/json")
+
+
+async def _import(control: Control, request: Request, _: _Options) -> object:
+    await control.import_state(await request.body())
+    return {"imported": True, "clock": reports.clock_report(control.clock)}
+
+
 async def _rotate(control: Control, _: Request, options: _Options) -> object:
     control.rotate_certificates(**_take(options, "keeps_old"))
     return [key.serial for key in control.world.keys.listed]
@@ -218,6 +237,9 @@ _ROWS: tuple[tuple[str, str, _Handler], ...] = (
     ("POST", "/settle", _settle),
     ("POST", "/merchants", _add_merchant),
     ("POST", "/merchants/{merchant_id}/webhook-url", _set_webhook_url),
+    ("POST", "/sign", _sign),
+    ("GET", "/export", _export),
+    ("POST", "/import", _import),
     ("POST", "/keys/{api_key}", _set_key),
     ("POST", "/payers", _add_payer),
     ("POST", "/wallets/{owner}", _set_balance),

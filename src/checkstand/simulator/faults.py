@@ -156,6 +156,11 @@ class FaultBook:
         """Take all faults back."""
         self._faults.clear()
 
+    def restore(self, faults: Iterable[Fault]) -> None:
+        """Put these faults in force and no others."""
+        self._faults = {fault.number: fault for fault in faults}
+        self._added = max(self._faults, default=0)
+
     def draw(self, stage: Stage, target: Target) -> Iterator[Fault]:
         """Yield the faults that strike now, counting each down as it is taken."""
         for fault in self.listed:

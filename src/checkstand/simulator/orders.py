@@ -51,9 +51,18 @@ PLAIN = PaymentTerms()
 def open_order(world: World, order: Order) -> Order:
     """Remember a new order and let its time run."""
     began = Move(order.created_ms, order.status, "created")
-    world.store.put_order(replace(order, history=(began,)))
-    world.clock.call_at(order.expires_ms, partial(_time_passes, world, order.prepay_id))
-    return world.store.orders[order.prepay_id]
+    opened = world.store.put_order(replace(order, history=(began,)))
+    rearm(world, opened)
+    return opened
+
+
+def rearm(world: World, order: Order) -> None:
+    """Set the timers of an order: of its expiry, and of a close that was accepted."""
+    if OrderStatus.EXPIRED in TRANSITIONS[order.status]:
+        world.clock.call_at(order.expires_ms, partial(_time_passes, world, order.prepay_id))
+    if order.status is OrderStatus.INITIAL and order.close_requested_ms is not None:
+        due_ms = order.close_requested_ms + world.settings.close_delay_ms
+        world.clock.call_at(due_ms, partial(_close_lands, world, order.prepay_id))
 
 
 def start_paying(world: World, order: Order) -> Order:

@@ -104,6 +104,7 @@ class Postman:
             return self._store.put_notice(replace(notice, state=NoticeState.DROPPED))
         seconds = float(struck["webhook_delay"]["seconds"]) if "webhook_delay" in struck else 0.0
         copies = int(struck["duplicate"]["copies"]) if "duplicate" in struck else 0
+        notice = replace(notice, next_try_ms=notice.created_ms + round(seconds * 1000))
         for _ in range(1 + copies):
             self._store.put_notice(replace(notice, number=len(self._store.notices)))
             start = self._trier(len(self._store.notices) - 1)
@@ -127,11 +128,20 @@ class Postman:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def close(self) -> None:
-        """Stop sending and drop the connections."""
+    def rearm(self, notice: Notice) -> None:
+        """Set the timer of a notice's next try, if it waits for one."""
+        if notice.state is NoticeState.WAITING and notice.next_try_ms is not None:
+            self._clock.call_at(notice.next_try_ms, self._trier(notice.number))
+
+    async def give_up(self) -> None:
+        """Stop what is under way."""
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop sending and drop the connections."""
+        await self.give_up()
         await self._pool.aclose()
 
     def _trier(self, number: int) -> Callable[[], None]:
@@ -147,14 +157,16 @@ class Postman:
         async with self._slots:
             notice = self._store.notices[number]
             answered = await self._post(notice, self._sign(notice))
-        notice = replace(notice, tries=(*notice.tries, answered))
+        notice = replace(notice, tries=(*notice.tries, answered), next_try_ms=None)
         delays = self._settings.webhook_retry_delays_seconds
         if answered.acknowledged:
             notice = replace(notice, state=NoticeState.ACKNOWLEDGED)
         elif len(notice.tries) > len(delays):
             notice = replace(notice, state=NoticeState.GIVEN_UP)
         else:
-            self._clock.call_later(delays[len(notice.tries) - 1], self._trier(number))
+            delay_ms = round(delays[len(notice.tries) - 1] * 1000)
+            notice = replace(notice, next_try_ms=self._clock.now_ms() + delay_ms)
+            self.rearm(notice)
         self._store.put_notice(notice)
 
     def _sign(

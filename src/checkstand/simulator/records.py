@@ -217,5 +217,6 @@ class Notice:
     body: bytes
     created_ms: int
     state: NoticeState = NoticeState.WAITING
+    next_try_ms: int | None = None  # while it waits
     keeps_timestamp: bool = False  # retries carry the first try's timestamp
     tries: tuple[Try, ...] = ()

@@ -115,11 +115,16 @@ def _accept(world: World, order: Order, wish: _Wish) -> Refund:
     )
     wallets.take_refund(world, refund, payment.currency)
     _show(world, world.store.put_order(replace(order, refund_attempts=attempts)))
-    key = (refund.merchant_id, refund.refund_request_id)
-    if not wish.by_portal:
-        due_ms = world.clock.now_ms() + world.settings.refund_delay_ms
-        world.clock.call_at(due_ms, partial(_end, world, key))
+    rearm(world, refund)
     return refund
+
+
+def rearm(world: World, refund: Refund) -> None:
+    """Set the timer of a refund that is pending; one made in the portal never waits."""
+    if refund.status is RefundStatus.PENDING and not refund.by_portal:
+        due_ms = refund.requested_ms + world.settings.refund_delay_ms
+        key = (refund.merchant_id, refund.refund_request_id)
+        world.clock.call_at(due_ms, partial(_end, world, key))
 
 
 def _end(world: World, key: tuple[str, str]) -> None:

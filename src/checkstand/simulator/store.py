@@ -52,7 +52,7 @@ class Store:
         self._prepay_ids: dict[tuple[str, str], str] = {}  # by merchant and trade number
         self._tokens: dict[str, str] = {}  # link token to prepay id
         self._refunds_of: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        self._last_id = 0
+        self.last_id = 0
 
     def add_merchant(self, merchant: Merchant) -> None:
         """Add a merchant, or another API key of one that is known by its id."""
@@ -110,8 +110,8 @@ class Store:
 
     def next_id(self, now_ms: int) -> str:
         """Return 18 digits, larger than any before and than those of an earlier run."""
-        self._last_id = max(self._last_id + 1, now_ms * 100_000)
-        return str(self._last_id)
+        self.last_id = max(self.last_id + 1, now_ms * 100_000)
+        return str(self.last_id)
 
     def put_order(self, order: Order) -> Order:
         """Remember an order in place of what was known of it."""
