@@ -16,12 +16,27 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOM = ROOT / "src" / "checkstand" / "binance"
 RUFF = [sys.executable, "-m", "ruff"]
 
-MODULES = ("caller", "orders", "refunds", "certificates", "webhooks", "client")
+MODULES = (
+    "caller",
+    "raw",
+    "orders",
+    "refunds",
+    "balances",
+    "transfers",
+    "payouts",
+    "reports",
+    "sub_merchants",
+    "certificates",
+    "webhooks",
+    "client",
+)
 
 REPLACEMENTS = [
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\bAsync(?=[A-Z])", ""),
+    (r"\bAwaitable\[(\w+|\w+\[\w+\])\]", r"\1"),
+    (r"\bAwaitable, ", ""),
     (r"\b__aenter__\b", "__enter__"),
     (r"\b__aexit__\b", "__exit__"),
     (r"\baclose\b", "close"),

@@ -33,19 +33,46 @@ def test_wrong_arguments_of_the_generator_are_usage_errors() -> None:
     assert run(str(SCRIPT), "--chekc").returncode == 2
 
 
+def resources(client: Any) -> dict[str, Any]:
+    """Every resource of a client, and the raw view of each that has one."""
+    found = {name: value for name, value in vars(client).items() if not name.startswith("_")}
+    views = {
+        f"{name}.with_raw_response": value.with_raw_response
+        for name, value in found.items()
+        if hasattr(value, "with_raw_response")
+    }
+    return {"": client, **found, **views}
+
+
+def methods(resource: Any) -> dict[str, Any]:
+    public = [name for name in dir(resource) if not name.startswith("_")]
+    return {
+        name.replace("aclose", "close"): inspect.signature(getattr(resource, name))
+        for name in public
+        if callable(getattr(resource, name))
+    }
+
+
 def test_both_clients_have_the_same_surface() -> None:
     given: Any = {"api_key": "k", "api_secret": "s"}
     one, other = AsyncBinancePay(**given), BinancePay(**given)
 
-    for name in ("orders", "refunds", "certificates", "webhooks"):
-        ours, theirs = getattr(one, name), getattr(other, name)
-        methods = [method for method in dir(ours) if not method.startswith("_")]
-        assert methods == [method for method in dir(theirs) if not method.startswith("_")]
-        for method in methods:
-            assert inspect.signature(getattr(ours, method)) == inspect.signature(
-                getattr(theirs, method)
-            )
+    ours, theirs = resources(one), resources(other)
+
+    assert len(ours) == 18  # the client, nine resources, eight views
+    assert list(ours) == list(theirs)
+    for name, resource in ours.items():
+        assert methods(resource) == methods(theirs[name])
     other.close()
+
+
+def test_every_call_has_its_raw_view() -> None:
+    with BinancePay(api_key="k", api_secret="s") as client:
+        found = resources(client)
+
+    for name, resource in found.items():
+        if hasattr(resource, "with_raw_response"):
+            assert methods(resource) == methods(found[f"{name}.with_raw_response"])
 
 
 def test_importing_the_sdk_loads_neither_transport_nor_cryptography_nor_asyncio() -> None:

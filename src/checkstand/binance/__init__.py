@@ -6,7 +6,17 @@ Importing it loads neither the HTTP transport nor cryptography; the first client
 verification do.
 """
 
+from checkstand.binance.account_messages import (
+    AssetBalance,
+    BalanceReport,
+    CoinBalance,
+    ReportFile,
+    RequestedReport,
+    WalletBalance,
+    WalletTransfer,
+)
 from checkstand.binance.ambient import Clock, Random
+from checkstand.binance.calls import Effect
 from checkstand.binance.client import AsyncBinancePay
 from checkstand.binance.client_sync import BinancePay
 from checkstand.binance.clock_offset import ClockOffset
@@ -19,6 +29,7 @@ from checkstand.binance.errors import (
     ConnectionFailed,
     ConnectionTimedOut,
     DuplicateRequest,
+    IdempotencyConflict,
     InsufficientFunds,
     InvalidRequest,
     MissingHeader,
@@ -41,13 +52,12 @@ from checkstand.binance.exchange import CallOptions
 from checkstand.binance.messages import (
     Certificate,
     CreatedOrder,
-    Goods,
+    CreatedOrderV1,
     PaymentInfo,
     PaymentInstruction,
     QueriedOrder,
     QueriedRefund,
     Refund,
-    UnitAmount,
 )
 from checkstand.binance.notifications import (
     BalanceNotice,
@@ -58,8 +68,26 @@ from checkstand.binance.notifications import (
     SignedBytes,
     parse_notification,
 )
+from checkstand.binance.order_parts import (
+    Buyer,
+    Environment,
+    Goods,
+    OrderTags,
+    PersonName,
+    Shipping,
+    ShippingAddress,
+    UnitAmount,
+)
+from checkstand.binance.partner_messages import (
+    AcceptedPayout,
+    CreatedSubMerchant,
+    PayoutLine,
+    QueriedPayout,
+    QueriedPayoutLine,
+    SubMerchantProfile,
+)
 from checkstand.binance.payer_detail import decrypt_payer_detail
-from checkstand.binance.results import LastResponse
+from checkstand.binance.results import LastResponse, RawResponse
 from checkstand.binance.transport import (
     Answer,
     AsyncTransport,
@@ -81,25 +109,35 @@ from checkstand.binance.verification import (
 __all__ = [
     "ACKNOWLEDGE_FAIL",
     "ACKNOWLEDGE_SUCCESS",
+    "AcceptedPayout",
     "Answer",
+    "AssetBalance",
     "AsyncBinancePay",
     "AsyncTransport",
     "AuthenticationFailed",
     "BadSignature",
     "BalanceNotice",
+    "BalanceReport",
     "BinancePay",
     "BinancePayError",
+    "Buyer",
     "CallOptions",
     "Certificate",
     "Clock",
     "ClockOffset",
     "ClockSkewed",
+    "CoinBalance",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionTimedOut",
     "CreatedOrder",
+    "CreatedOrderV1",
+    "CreatedSubMerchant",
     "DuplicateRequest",
+    "Effect",
+    "Environment",
     "Goods",
+    "IdempotencyConflict",
     "InsufficientFunds",
     "InvalidRequest",
     "LastResponse",
@@ -110,24 +148,35 @@ __all__ = [
     "Notification",
     "OperationFailed",
     "OrderStatusConflict",
+    "OrderTags",
     "PayNotice",
     "PayRefundNotice",
     "PaymentInfo",
     "PaymentInstruction",
+    "PayoutLine",
     "PermissionDenied",
+    "PersonName",
     "QueriedOrder",
+    "QueriedPayout",
+    "QueriedPayoutLine",
     "QueriedRefund",
     "Random",
     "RateLimited",
+    "RawResponse",
     "Refund",
     "RefundInfo",
     "RefundRefused",
+    "ReportFile",
     "Request",
     "RequestRefused",
+    "RequestedReport",
     "RestrictedLocation",
     "ServerFailed",
+    "Shipping",
+    "ShippingAddress",
     "SignatureVerificationError",
     "SignedBytes",
+    "SubMerchantProfile",
     "TimestampOutOfTolerance",
     "Transport",
     "TransportFailure",
@@ -135,6 +184,8 @@ __all__ = [
     "UnknownCertificate",
     "UnreadableAnswer",
     "UnreadableNotification",
+    "WalletBalance",
+    "WalletTransfer",
     "certificate_serial",
     "decrypt_payer_detail",
     "load_key",

@@ -159,8 +159,9 @@ def _result(
     call: Call[Any, T], facts: _Facts, data: msgspec.Raw, *, code: str, elapsed: timedelta
 ) -> T | BinancePayError:
     answer = facts.answer
+    response = LastResponse(answer.status, answer.headers, code, elapsed, answer.body, facts.nonce)
     try:
-        return call.read(data, LastResponse(answer.status, answer.headers, code, elapsed))
+        return call.read(data, response)
     except (ValueError, RecursionError) as error:
         return facts.undecided(errors.UnreadableAnswer, code=code or None, message=str(error))
 

@@ -7,6 +7,7 @@ import msgspec
 
 from checkstand.binance.calls import Call
 from checkstand.binance.exchange import CallOptions, Party, Pause, Reply, exchange
+from checkstand.binance.idempotency import number_for
 from checkstand.binance.transport import AsyncTransport, TransportFailure
 from checkstand.binance.wire import encode
 
@@ -19,19 +20,23 @@ class AsyncCaller:
 
     def __init__(self, party: Party, transport: AsyncTransport) -> None:
         self.party = party
-        self._transport = transport
+        self.transport = transport
 
     async def call(self, call: Call[Q, T], request: Q, options: CallOptions | None) -> T:
         """Make one call and return its result. Raises BinancePayError."""
-        steps = exchange(call, encode(request), party=self.party, options=options)
+        body = encode(request)
+        if options is not None and options.idempotency_key:
+            number_for(call.number, None, options)  # raises where a key has no meaning
+            self.party.keys.check(call.path, options, body)
+        steps = exchange(call, body, party=self.party, options=options)
         step = next(steps)
         while True:
             reply: Reply = None
             if isinstance(step, Pause):
-                await self._transport.sleep(step.seconds)
+                await self.transport.sleep(step.seconds)
             else:
                 try:
-                    reply = await self._transport.send(step)
+                    reply = await self.transport.send(step)
                 except TransportFailure as failure:
                     reply = failure
             try:
@@ -42,4 +47,4 @@ class AsyncCaller:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        await self.transport.aclose()

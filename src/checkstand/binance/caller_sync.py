@@ -8,6 +8,7 @@ import msgspec
 
 from checkstand.binance.calls import Call
 from checkstand.binance.exchange import CallOptions, Party, Pause, Reply, exchange
+from checkstand.binance.idempotency import number_for
 from checkstand.binance.transport import Transport, TransportFailure
 from checkstand.binance.wire import encode
 
@@ -20,19 +21,23 @@ class Caller:
 
     def __init__(self, party: Party, transport: Transport) -> None:
         self.party = party
-        self._transport = transport
+        self.transport = transport
 
     def call(self, call: Call[Q, T], request: Q, options: CallOptions | None) -> T:
         """Make one call and return its result. Raises BinancePayError."""
-        steps = exchange(call, encode(request), party=self.party, options=options)
+        body = encode(request)
+        if options is not None and options.idempotency_key:
+            number_for(call.number, None, options)  # raises where a key has no meaning
+            self.party.keys.check(call.path, options, body)
+        steps = exchange(call, body, party=self.party, options=options)
         step = next(steps)
         while True:
             reply: Reply = None
             if isinstance(step, Pause):
-                self._transport.sleep(step.seconds)
+                self.transport.sleep(step.seconds)
             else:
                 try:
-                    reply = self._transport.send(step)
+                    reply = self.transport.send(step)
                 except TransportFailure as failure:
                     reply = failure
             try:
@@ -43,4 +48,4 @@ class Caller:
 
     def close(self) -> None:
         """Close every connection."""
-        self._transport.close()
+        self.transport.close()

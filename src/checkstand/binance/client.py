@@ -5,17 +5,26 @@ async with AsyncBinancePay() as client:
 """
 
 import types
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from checkstand.binance.ambient import Clock, Random, SystemClock, SystemRandom, elapsed_seconds
+from checkstand.binance.balances import AsyncBalances
 from checkstand.binance.caller import AsyncCaller
+from checkstand.binance.calls import Effect, unmodelled
 from checkstand.binance.certificates import AsyncCertificates
 from checkstand.binance.clock_offset import ClockOffset
 from checkstand.binance.configuration import configure
-from checkstand.binance.exchange import Party
+from checkstand.binance.exchange import CallOptions, Party
 from checkstand.binance.orders import AsyncOrders
+from checkstand.binance.payouts import AsyncPayouts
+from checkstand.binance.raw import AsyncRawCaller
 from checkstand.binance.refunds import AsyncRefunds
+from checkstand.binance.reports import AsyncReports
+from checkstand.binance.results import RawResponse
 from checkstand.binance.signing import mask
+from checkstand.binance.sub_merchants import AsyncSubMerchants
+from checkstand.binance.transfers import AsyncTransfers
 from checkstand.binance.transport import AsyncTransport
 from checkstand.binance.webhooks import AsyncWebhooks
 
@@ -60,8 +69,29 @@ class AsyncBinancePay:
         self._caller = AsyncCaller(party, transport or _default_transport())
         self.orders = AsyncOrders(self._caller)
         self.refunds = AsyncRefunds(self._caller)
+        self.balances = AsyncBalances(self._caller)
+        self.transfers = AsyncTransfers(self._caller)
+        self.payouts = AsyncPayouts(self._caller)
+        self.reports = AsyncReports(self._caller)
+        self.sub_merchants = AsyncSubMerchants(self._caller)
         self.certificates = AsyncCertificates(self._caller)
         self.webhooks = AsyncWebhooks(self._caller, self.certificates)
+
+    async def raw_request(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        effect: Effect = Effect.ONCE,
+        options: CallOptions | None = None,
+    ) -> RawResponse[Any]:
+        """Call an endpoint this SDK does not model, such as `/direct-debit/contract`.
+
+        Signed, judged and raised like any other; the data comes as plain values, digits kept.
+        `effect` says whether it may be repeated: by default it is not.
+        """
+        call = unmodelled(path, effect)
+        return await AsyncRawCaller(self._caller).call(call, dict(body or {}), options)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -6,17 +6,26 @@ with BinancePay() as client:
 """
 
 import types
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from checkstand.binance.ambient import Clock, Random, SystemClock, SystemRandom, elapsed_seconds
+from checkstand.binance.balances_sync import Balances
 from checkstand.binance.caller_sync import Caller
+from checkstand.binance.calls import Effect, unmodelled
 from checkstand.binance.certificates_sync import Certificates
 from checkstand.binance.clock_offset import ClockOffset
 from checkstand.binance.configuration import configure
-from checkstand.binance.exchange import Party
+from checkstand.binance.exchange import CallOptions, Party
 from checkstand.binance.orders_sync import Orders
+from checkstand.binance.payouts_sync import Payouts
+from checkstand.binance.raw_sync import RawCaller
 from checkstand.binance.refunds_sync import Refunds
+from checkstand.binance.reports_sync import Reports
+from checkstand.binance.results import RawResponse
 from checkstand.binance.signing import mask
+from checkstand.binance.sub_merchants_sync import SubMerchants
+from checkstand.binance.transfers_sync import Transfers
 from checkstand.binance.transport import Transport
 from checkstand.binance.webhooks_sync import Webhooks
 
@@ -61,8 +70,29 @@ class BinancePay:
         self._caller = Caller(party, transport or _default_transport())
         self.orders = Orders(self._caller)
         self.refunds = Refunds(self._caller)
+        self.balances = Balances(self._caller)
+        self.transfers = Transfers(self._caller)
+        self.payouts = Payouts(self._caller)
+        self.reports = Reports(self._caller)
+        self.sub_merchants = SubMerchants(self._caller)
         self.certificates = Certificates(self._caller)
         self.webhooks = Webhooks(self._caller, self.certificates)
+
+    def raw_request(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        effect: Effect = Effect.ONCE,
+        options: CallOptions | None = None,
+    ) -> RawResponse[Any]:
+        """Call an endpoint this SDK does not model, such as `/direct-debit/contract`.
+
+        Signed, judged and raised like any other; the data comes as plain values, digits kept.
+        `effect` says whether it may be repeated: by default it is not.
+        """
+        call = unmodelled(path, effect)
+        return RawCaller(self._caller).call(call, dict(body or {}), options)
 
     def close(self) -> None:
         """Close every connection."""

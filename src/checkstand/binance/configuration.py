@@ -64,7 +64,7 @@ def configure(
     if not 0 <= max_retries <= 100:
         raise ConfigurationError("the retries must be a whole number from 0 to 100")
     credentials = Credentials(_token(key, "API key"), _token(secret, "API secret"))
-    return Configuration(credentials, _address(base_url), timeout_seconds, max_retries)
+    return Configuration(credentials, check_address(base_url), timeout_seconds, max_retries)
 
 
 def _required(name: str, environ: Mapping[str, str]) -> str:
@@ -113,7 +113,8 @@ def _token(text: str, what: str) -> str:
     return text
 
 
-def _address(url: str) -> str:
+def check_address(url: str) -> str:
+    """Return a base address as requests need it. Raises ConfigurationError."""
     fits = _ADDRESS.fullmatch(url)
     if fits is None or int(fits["port"] or 0) > 65_535:
         raise ConfigurationError(f"the base address must look like {DEFAULT_BASE_URL}, not {url!r}")

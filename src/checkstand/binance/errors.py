@@ -39,6 +39,10 @@ class ConfigurationError(BinancePayError):
     """A key, secret, address or number the client was given cannot work."""
 
 
+class IdempotencyConflict(BinancePayError):
+    """The idempotency key was used for another request. Nothing was sent."""
+
+
 # --- Nobody said anything -------------------------------------------------------------------
 
 

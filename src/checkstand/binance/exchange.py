@@ -16,7 +16,9 @@ from checkstand.binance.ambient import Clock, Random
 from checkstand.binance.answers import judge, judge_failure
 from checkstand.binance.calls import PREFIX, Call, Effect
 from checkstand.binance.clock_offset import ClockOffset, parse_http_date
+from checkstand.binance.configuration import check_address
 from checkstand.binance.errors import BinancePayError, ClockSkewed
+from checkstand.binance.idempotency import KeyMemory
 from checkstand.binance.signing import Credentials, signed_headers
 from checkstand.binance.transport import Answer, Request, TransportFailure
 from checkstand.binance.wire import milliseconds
@@ -45,8 +47,16 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = None  # over all attempts and pauses together
     max_retries: int | None = None
     headers: Mapping[str, str] | None = None  # sent besides ours, never instead
+    base_url: str | None = None
+    #: Yields the number of what is made, in place of one given. See `idempotency.py`.
+    idempotency_key: str | None = None
+    namespace: str | None = None  # goes with the key
 
     def __post_init__(self) -> None:
+        if (not self.idempotency_key) != (not self.namespace):
+            raise ValueError("idempotency_key and namespace go together")
+        if self.base_url is not None:
+            check_address(self.base_url)
         for name in self.headers or {}:
             if name.lower() in OUR_HEADERS or name.lower().startswith("binancepay-"):
                 raise ValueError(f"the header {name} is the SDK's own")
@@ -63,6 +73,7 @@ class Party(msgspec.Struct, frozen=True):
     offset: ClockOffset
     timeout_seconds: float
     max_retries: int
+    keys: KeyMemory = msgspec.field(default_factory=KeyMemory)
 
 
 Step: TypeAlias = Request | Pause
@@ -82,7 +93,7 @@ def exchange(
         last_attempt = retries == retries_left or call.effect is Effect.ONCE
         seconds = _share(deadline - party.elapsed_seconds(), last_attempt=last_attempt)
         outcome, retry_after = yield from _attempt(
-            call, body, party=party, timeout_seconds=seconds, headers=options.headers or {}
+            call, body, party=party, timeout_seconds=seconds, options=options
         )
         if not isinstance(outcome, BinancePayError):
             return outcome
@@ -104,7 +115,7 @@ def _attempt(
     *,
     party: Party,
     timeout_seconds: float,
-    headers: Mapping[str, str],
+    options: CallOptions,
 ) -> Generator[Step, Reply, tuple[T | BinancePayError, float]]:
     """Sign and send once; return the verdict and the Retry-After in seconds."""
     nonce = party.random.token(NONCE_LENGTH)
@@ -113,9 +124,9 @@ def _attempt(
     signed = signed_headers(party.credentials, timestamp=timestamp, nonce=nonce, body=body)
     started = party.elapsed_seconds()
 
-    reply = yield Request(
-        party.base_url + PREFIX + call.path, [*signed, *headers.items()], body, timeout_seconds
-    )
+    base_url = (options.base_url or party.base_url).rstrip("/")
+    headers = [*signed, *(options.headers or {}).items()]
+    reply = yield Request(base_url + PREFIX + call.path, headers, body, timeout_seconds)
 
     if isinstance(reply, TransportFailure):
         return judge_failure(call, reply, nonce=nonce), 0.0

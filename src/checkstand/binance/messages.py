@@ -1,8 +1,9 @@
-"""What is said to Binance and what it answers: one struct for each request and each result.
+"""What is said about orders, refunds and certificates: a struct for each request and result.
 
 Field names are Binance's in snake_case; times end in `_at`. Words of Binance's (statuses,
 currencies, terminal types) are plain text, because their sets are open. Limits are Binance's to
-enforce: only what it documents and what would cost money is checked here.
+enforce: only what it documents and what would cost money is checked here. `order_parts.py` has
+what an order is made of; `account_messages.py` and `partner_messages.py` have the other families.
 """
 
 import re
@@ -12,83 +13,97 @@ from typing import Final
 import msgspec
 from msgspec import field
 
+from checkstand.binance.order_parts import (
+    Buyer,
+    Environment,
+    Goods,
+    OrderTags,
+    Shipping,
+    SubMerchant,
+)
 from checkstand.binance.results import Result
-from checkstand.binance.wire import Amount, Id, Moment, amount_to_send
+from checkstand.binance.wire import Amount, Id, Message, Moment
 
 _TRADE_NO: Final = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The base of all requests: what is unset is not sent (nulls are refused in places)."""
 
 
 # --- Orders ---------------------------------------------------------------------------------
 
 
-class UnitAmount(Message, frozen=True):
-    """The price of one piece."""
-
-    amount: Decimal
-    currency: str
-
-    def __post_init__(self) -> None:
-        amount_to_send(self.amount, "amount")
-
-
-class Goods(Message, frozen=True):
-    """One thing the shopper buys, as the checkout shows it. No emoji, `"` or `\\` in names."""
-
-    goods_type: str  # "01" tangible, "02" virtual
-    goods_category: str  # such as "D000" food or "6000" games; "Z000" others
-    reference_goods_id: str  # the shop's own article number
-    goods_name: str
-    goods_detail: str | None = None
-    goods_unit_amount: UnitAmount | None = None
-    goods_quantity: str | None = None  # in the v2 connector; uncertain in v3
-
-
-class Environment(Message, frozen=True):
-    """Where the shopper is."""
-
-    terminal_type: str  # APP, WEB, WAP, MINI_PROGRAM, OTHERS
-
-
-class SubMerchant(Message, frozen=True):
-    """For whom a channel partner sells."""
-
-    sub_merchant_id: str
-
-
-class CreateOrder(Message, frozen=True):
-    """The body of create order, v3."""
+class NewOrder(Message, frozen=True):
+    """What the bodies of create order have in common since v2."""
 
     env: Environment
     merchant_trade_no: str
-    description: str
-    goods_details: tuple[Goods, ...]
     merchant: SubMerchant | None = None
     order_amount: Decimal | None = None
     currency: str | None = None
     fiat_amount: Decimal | None = None
     fiat_currency: str | None = None
+    shipping: Shipping | None = None
+    buyer: Buyer | None = None
     return_url: str | None = None
     cancel_url: str | None = None
     order_expire_time: int | None = None
     support_pay_currency: str | None = None
+    app_id: str | None = None
+    universal_url_attach: str | None = None
     pass_through_info: str | None = None
     webhook_url: str | None = None
+    order_tags: OrderTags | None = None
+    voucher_code: str | None = None
+    qr_code_refer_id: str | None = None
 
     def __post_init__(self) -> None:
-        if not _TRADE_NO.fullmatch(self.merchant_trade_no):
-            raise ValueError("merchant_trade_no must be 1 to 32 letters and digits")
+        _check_trade_no(self.merchant_trade_no)
         if (self.order_amount is None) != (self.currency is None):
             raise ValueError("order_amount and currency go together")
         if (self.fiat_amount is None) != (self.fiat_currency is None):
             raise ValueError("fiat_amount and fiat_currency go together")
         if (self.order_amount is None) == (self.fiat_amount is None):
             raise ValueError("give either order_amount or fiat_amount")
+
+
+class CreateOrder(NewOrder, frozen=True, kw_only=True):
+    """The body of create order, v3."""
+
+    description: str
+    goods_details: tuple[Goods, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.goods_details:
             raise ValueError("goods_details must name at least one thing")
+
+
+class CreateOrderV2(NewOrder, frozen=True, kw_only=True):
+    """The body of create order, v2: one article, no description."""
+
+    goods: Goods
+
+
+class CreateOrderV1(Message, frozen=True):
+    """The body of create order, v1, which is deprecated."""
+
+    merchant_trade_no: str
+    trade_type: str  # WEB, APP, WAP, MINI_PROGRAM, PAYMENT_LINK, OTHERS
+    total_fee: Decimal
+    currency: str
+    product_name: str
+    product_type: str | None = None
+    product_detail: str | None = None
+    return_url: str | None = None
+    cancel_url: str | None = None
+    order_expire_time: int | None = None
+    sub_merchant_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_trade_no(self.merchant_trade_no)
+
+
+def _check_trade_no(number: str) -> None:
+    if not _TRADE_NO.fullmatch(number):
+        raise ValueError("merchant_trade_no must be 1 to 32 letters and digits")
 
 
 class CreatedOrder(Result, frozen=True, kw_only=True):
@@ -108,6 +123,19 @@ class CreatedOrder(Result, frozen=True, kw_only=True):
     fiat_amount: Amount | None = None
 
 
+class CreatedOrderV1(Result, frozen=True, kw_only=True):
+    """An order made by create v1. The links were added to its answers late."""
+
+    prepay_id: Id
+    expires_at: Moment = field(name="expireTime")
+    qr_content: str
+    qrcode_link: str = field(name="qrcodeLink")
+    trade_type: str | None = None
+    checkout_url: str | None = None
+    deeplink: str | None = None
+    universal_url: str | None = None
+
+
 class OrderReference(Message, frozen=True):
     """One of the two names of an order. Binance takes `prepay_id` where both are given."""
 
@@ -120,7 +148,7 @@ class OrderReference(Message, frozen=True):
 
 
 class QueryOrder(OrderReference, frozen=True):
-    """The body of query order, v2."""
+    """The body of query order, v2 and v1."""
 
 
 class CloseOrder(OrderReference, frozen=True):

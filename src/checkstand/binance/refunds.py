@@ -5,7 +5,9 @@ from decimal import Decimal
 from checkstand.binance.caller import AsyncCaller
 from checkstand.binance.calls import QUERY_REFUND, REFUND_ORDER
 from checkstand.binance.exchange import CallOptions
+from checkstand.binance.idempotency import number_for
 from checkstand.binance.messages import QueriedRefund, QueryRefund, Refund, RefundOrder
+from checkstand.binance.raw import AsyncRawCaller, as_raw
 from checkstand.binance.wire import amount_to_send
 
 
@@ -15,10 +17,15 @@ class AsyncRefunds:
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
 
+    @property
+    def with_raw_response(self) -> "AsyncRawRefunds":
+        """The same calls, each result beside its response."""
+        return AsyncRawRefunds(self._caller)
+
     async def create(
         self,
         *,
-        refund_request_id: str,
+        refund_request_id: str | None = None,
         prepay_id: str,
         refund_amount: Decimal | str,
         refund_reason: str | None = None,
@@ -32,7 +39,7 @@ class AsyncRefunds:
         whatever is asked.
         """
         request = RefundOrder(
-            refund_request_id=refund_request_id,
+            refund_request_id=number_for(REFUND_ORDER.number, refund_request_id, options),
             prepay_id=prepay_id,
             refund_amount=amount_to_send(refund_amount, "refund_amount"),
             refund_reason=refund_reason,
@@ -46,3 +53,12 @@ class AsyncRefunds:
         """Ask what became of a refund."""
         request = QueryRefund(refund_request_id=refund_request_id)
         return await self._caller.call(QUERY_REFUND, request, options)
+
+
+class AsyncRawRefunds:
+    """`client.refunds.with_raw_response`"""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        refunds = AsyncRefunds(AsyncRawCaller(caller))
+        self.create = as_raw(refunds.create)
+        self.query = as_raw(refunds.query)

@@ -6,7 +6,9 @@ from decimal import Decimal
 from checkstand.binance.caller_sync import Caller
 from checkstand.binance.calls import QUERY_REFUND, REFUND_ORDER
 from checkstand.binance.exchange import CallOptions
+from checkstand.binance.idempotency import number_for
 from checkstand.binance.messages import QueriedRefund, QueryRefund, Refund, RefundOrder
+from checkstand.binance.raw_sync import RawCaller, as_raw
 from checkstand.binance.wire import amount_to_send
 
 
@@ -16,10 +18,15 @@ class Refunds:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
+    @property
+    def with_raw_response(self) -> "RawRefunds":
+        """The same calls, each result beside its response."""
+        return RawRefunds(self._caller)
+
     def create(
         self,
         *,
-        refund_request_id: str,
+        refund_request_id: str | None = None,
         prepay_id: str,
         refund_amount: Decimal | str,
         refund_reason: str | None = None,
@@ -33,7 +40,7 @@ class Refunds:
         whatever is asked.
         """
         request = RefundOrder(
-            refund_request_id=refund_request_id,
+            refund_request_id=number_for(REFUND_ORDER.number, refund_request_id, options),
             prepay_id=prepay_id,
             refund_amount=amount_to_send(refund_amount, "refund_amount"),
             refund_reason=refund_reason,
@@ -45,3 +52,12 @@ class Refunds:
         """Ask what became of a refund."""
         request = QueryRefund(refund_request_id=refund_request_id)
         return self._caller.call(QUERY_REFUND, request, options)
+
+
+class RawRefunds:
+    """`client.refunds.with_raw_response`"""
+
+    def __init__(self, caller: Caller) -> None:
+        refunds = Refunds(RawCaller(caller))
+        self.create = as_raw(refunds.create)
+        self.query = as_raw(refunds.query)

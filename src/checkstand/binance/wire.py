@@ -56,6 +56,10 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,64}(\.[0-9]{1,64})?([eE][+-]?[0-9]{1,3})
 _DIGITS: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The base of all requests: what is unset is not sent (nulls are refused in places)."""
+
+
 def decoder(shape: type[T]) -> msgspec.json.Decoder[T]:
     """Make a decoder that keeps every digit. It raises ValueError or RecursionError."""
     return msgspec.json.Decoder(shape, dec_hook=_read, float_hook=_exact)
@@ -91,10 +95,11 @@ def _fits(fields: Mapping[str, Any], shape: type) -> bool:
 def encode(request: msgspec.Struct | Mapping[str, Any]) -> bytes:
     """Write a request once: these bytes are signed and these bytes are sent.
 
-    Raises TypeError for a float anywhere in it: its digits are already gone.
+    Aware times go as epoch milliseconds. Raises TypeError for a float anywhere in it: its digits
+    are already gone.
     """
-    tree = msgspec.to_builtins(request, builtin_types=(Decimal,))
-    return _ENCODER.encode(_plain_digits(tree))
+    tree = msgspec.to_builtins(request, builtin_types=(Decimal, datetime))
+    return _ENCODER.encode(_plain(tree))
 
 
 def amount_to_send(value: Decimal | str, name: str) -> Decimal:
@@ -115,6 +120,11 @@ def amount_to_send(value: Decimal | str, name: str) -> Decimal:
     if amount.adjusted() > _MAGNITUDE_MAX:
         raise ValueError(f"{name} is too large")
     return amount
+
+
+def optional_amount(value: Decimal | str | None, name: str) -> Decimal | None:
+    """Check an amount that need not be given."""
+    return None if value is None else amount_to_send(value, name)
 
 
 def milliseconds(moment: datetime, name: str) -> int:
@@ -177,16 +187,18 @@ def _exact(text: str) -> Decimal:
         raise ValueError("is no decimal number") from None
 
 
-def _plain_digits(value: Any) -> Any:
-    """Replace each Decimal by its digits as they stand in JSON; msgspec would write 1E-8."""
+def _plain(value: Any) -> Any:
+    """Replace each Decimal by its digits as they stand in JSON (msgspec would write 1E-8)."""
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError("a number in the request is not finite")
         return msgspec.Raw(f"{value:f}".encode())
+    if isinstance(value, datetime):
+        return milliseconds(value, "a time in the request")
     if isinstance(value, dict):
-        return {name: _plain_digits(item) for name, item in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_digits(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float):
         raise TypeError("a float has already lost digits: use Decimal or text")
     return value
