@@ -322,10 +322,12 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at, account_id, route, key);
 
--- The application runs as this role: history cannot be rewritten, whatever a bug may try.
-GRANT SELECT, INSERT, UPDATE, DELETE ON
+-- The application runs as this role: history cannot be rewritten, and nothing but old idempotency
+-- keys can disappear, whatever a bug may try.
+GRANT SELECT, INSERT, UPDATE ON
     accounts, credentials, certificates, api_keys, orders, attempts, payments, anomalies, notices,
     calls, webhook_endpoints, deliveries, idempotency_keys
     TO checkstand_app;
+GRANT DELETE ON idempotency_keys TO checkstand_app;
 GRANT SELECT, INSERT ON order_history, events, delivery_tries TO checkstand_app;
 GRANT SELECT ON schema_migrations TO checkstand_app;
