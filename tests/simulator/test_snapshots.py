@@ -94,8 +94,8 @@ async def test_what_was_under_way_goes_on_after_import(shop: Any, start: Start, 
         ("PAY", "PAY_CLOSED"),
         ("PAY", "PAY_CLOSED"),
         ("PAY", "PAY_SUCCESS"),
-        ("PAY_REFUND", "REFUND_SUCCESS"),
         ("PAYOUT", "SUCCESS"),
+        ("PAY_REFUND", "REFUND_SUCCESS"),
     ]
     assert [each.status for each in other.simulator.control.orders] == [
         "REFUNDED",
