@@ -15,6 +15,8 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+
 from checkstand.domain import settlement
 from checkstand.domain.attempt import AttemptStatus
 from checkstand.domain.case import Case, Decision
@@ -35,6 +37,8 @@ from checkstand.provider.gateway import Answer
 from checkstand.storage import attempts, calls, cases, idempotency, orders
 from checkstand.storage.database import Transaction
 from checkstand.storage.idempotency import Claim, ClaimOutcome, KeyedRequest
+
+_log = structlog.get_logger()
 
 ROUTE: Final = "create"
 _TOKEN_LENGTH: Final = 24  # of 62 letters and digits: 142 bits
@@ -82,8 +86,14 @@ async def create_order(
         return begun.answer
     if begun.planned is None:
         raise AssertionError("the first phase answers or plans a call")
-    answer = await make_call(resources, planned=begun.planned)
-    return await _conclude(resources, request=request, planned=begun.planned, answer=answer)
+    try:
+        answer = await make_call(resources, planned=begun.planned)
+        return await _conclude(resources, request=request, planned=begun.planned, answer=answer)
+    except Exception:  # noqa: BLE001  (it is committed, and no failure takes that back)
+        _log.exception("create not concluded", order_id=str(begun.planned.lease.order_id))
+        # A worker goes on from the rows when the lease runs out; so does whoever repeats the key.
+        body = render_order(begun.planned.case, public_url=resources.policy.public_url)
+        return StoredAnswer(status=_status_of(begun.planned.case), body=body)
 
 
 async def _begin(resources: Resources, *, request: KeyedRequest, terms: Terms) -> _Begun:
