@@ -186,8 +186,11 @@ async def decide_answer(
         if not is_ours:
             # Whoever took the lease may have gone on: these links could be dead.
             report = replace(report, links=None)
-        return settlement.apply(decision, lease.attempt_id, report, given=given)
-    return decision.with_attempt(_without_report(attempt, planned.step, answer, now=given.now))
+        decision = settlement.apply(decision, lease.attempt_id, report, given=given)
+    else:
+        attempt = _without_report(attempt, planned.step, answer, now=given.now)
+        decision = decision.with_attempt(attempt)
+    return _heed_hint(decision, planned, now=given.now)
 
 
 async def end_call(tx: Transaction, planned: PlannedCall, answer: Answer, *, now: datetime) -> None:
@@ -210,6 +213,14 @@ def _without_report(attempt: Attempt, step: NextStep, answer: Answer, *, now: da
     elif step is NextStep.ASK:
         attempt = replace(attempt, asks=attempt.asks + 1)
     return replace(attempt, due_at=next_look(attempt, now=now))
+
+
+def _heed_hint(decision: Decision, planned: PlannedCall, *, now: datetime) -> Decision:
+    """Ask again at once if a hint came while the call was under way: its answer may be older."""
+    attempt = decision.case.attempt(planned.lease.attempt_id)
+    if attempt.hinted_at == planned.attempt.hinted_at:
+        return decision
+    return decision.with_attempt(replace(attempt, due_at=now))
 
 
 def _released(attempt: Attempt) -> Attempt:
