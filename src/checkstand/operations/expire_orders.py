@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import structlog
+
 from checkstand.domain import settlement
 from checkstand.domain.anomaly import UNSETTLED_MONEY
 from checkstand.domain.case import Case, Decision
@@ -10,6 +12,8 @@ from checkstand.operations.change_order import change_order
 from checkstand.operations.resources import Resources
 from checkstand.storage import orders
 from checkstand.storage.database import Transaction
+
+_log = structlog.get_logger()
 
 
 async def expire_orders(resources: Resources, *, limit: int = 500) -> int:
@@ -23,13 +27,16 @@ async def expire_orders(resources: Resources, *, limit: int = 500) -> int:
 
     due = await resources.database.read(step)
     for account_id, order_id in due:
-        await change_order(
-            resources,
-            account_id=account_id,
-            order_id=order_id,
-            decide=_decide,
-            name="expire_orders",
-        )
+        try:
+            await change_order(
+                resources,
+                account_id=account_id,
+                order_id=order_id,
+                decide=_decide,
+                name="expire_orders",
+            )
+        except Exception:  # noqa: BLE001  (whatever it is, the next order is another matter)
+            _log.exception("an order was not expired", order_id=str(order_id))
     return len(due)
 
 

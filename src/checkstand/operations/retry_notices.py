@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
+import structlog
+
 from checkstand.binance import (
     Notification,
     SignedBytes,
@@ -16,21 +18,29 @@ from checkstand.storage import notices
 from checkstand.storage.database import Transaction
 from checkstand.storage.notices import StoredNotice
 
+_log = structlog.get_logger()
+
 #: An orphan older than this is left to a person.
 _GIVE_UP_AFTER: Final = timedelta(days=7)
 
 
 async def retry_notices(resources: Resources, *, limit: int = 100) -> int:
-    """Match unmatched notices again; return how many were looked at."""
+    """Match unmatched notices again; return how many were looked at.
+
+    Each in a transaction of its own: one that cannot be applied must not hold back the others.
+    """
     received_after = resources.clock.now() - _GIVE_UP_AFTER
 
     async def read(tx: Transaction) -> list[StoredNotice]:
         return await notices.list_unmatched(tx, received_after=received_after, limit=limit)
 
     stored = await resources.database.read(read)
-    if stored:
-        batch = [VerifiedNotice(stored=notice, notification=_parse(notice)) for notice in stored]
-        await settle_notices(resources, batch=batch, is_stored=True)
+    for notice in stored:
+        again = VerifiedNotice(stored=notice, notification=_parse(notice))
+        try:
+            await settle_notices(resources, batch=[again], is_stored=True)
+        except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
+            _log.exception("a notice was not applied", notice_id=str(notice.notice_id))
     return len(stored)
 
 

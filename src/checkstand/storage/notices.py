@@ -35,6 +35,7 @@ _MARK = statement(
      WHERE (t.account_id, t.notice_id) = (n.account_id, n.notice_id)
     """,
 )
+#: What was only stored comes first: strangers can make any number of orphans.
 _LIST_UNMATCHED = statement(
     "notices.list_unmatched",
     """
@@ -42,7 +43,7 @@ _LIST_UNMATCHED = statement(
            received_at, own_path, raw
       FROM notices
      WHERE outcome IN ('orphan', 'stored') AND received_at > $1
-     ORDER BY account_id, received_at, notice_id
+     ORDER BY outcome = 'stored' DESC, received_at DESC, account_id, notice_id
      LIMIT $2
     """,
 )
