@@ -4,11 +4,11 @@ There are no steps down. A file that was applied is never edited: its checksum i
 a difference is an error that names it.
 """
 
-import contextlib
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -24,6 +24,16 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at  timestamptz NOT NULL DEFAULT now()
 )
 """
+
+#: What PostgreSQL says when two make or grant the same thing at the same moment: the book in one
+#: database, the role in all of them. Whoever comes second finds it made.
+_MET_ANOTHER: Final = (
+    asyncpg.DuplicateObjectError,
+    asyncpg.DuplicateTableError,
+    asyncpg.UniqueViolationError,
+    asyncpg.InternalServerError,  # "tuple concurrently updated"
+)
+_MEETINGS_MAX: Final = 20
 
 
 class MigrationError(CheckstandError):
@@ -66,11 +76,11 @@ async def migrate(url: str) -> list[Migration]:
             "database_unavailable", f"cannot open the database: {error}"
         ) from error
     try:
-        await _ensure_role(connection)
-        await connection.execute(_BOOK)
+        await _prepare(connection)
         async with connection.transaction():
             # Two processes that start together: the second waits here and finds nothing to do.
             await connection.execute("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")
+            await connection.execute(f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}")
             return await _apply_missing(connection)
     finally:
         await connection.close()
@@ -107,15 +117,40 @@ async def _apply_missing(connection: Any) -> list[Migration]:
     return missing
 
 
+async def _prepare(connection: Any) -> None:
+    """Make what is needed before there is a table to lock; again when somebody else does too."""
+    for number in range(1, _MEETINGS_MAX + 1):
+        try:
+            await _ensure_role(connection)
+            await connection.execute(_BOOK)
+        except _MET_ANOTHER:
+            if number == _MEETINGS_MAX:
+                raise
+            await asyncio.sleep(0.01 * number)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise DatabaseUnavailable(
+                "database_unavailable",
+                f"this user may not prepare the database ({error}); as an administrator: "
+                f"CREATE ROLE {APP_ROLE} NOLOGIN; GRANT {APP_ROLE} TO the owner of the database",
+            ) from error
+        else:
+            return
+
+
 async def _ensure_role(connection: Any) -> None:
     exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", APP_ROLE)
     if not exists:
-        # Another database of this server may be migrated at the same moment.
-        with contextlib.suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
-            await connection.execute(f"CREATE ROLE {APP_ROLE} NOLOGIN")
-    may_all = await connection.fetchval(
-        "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-    )
-    if not may_all:  # otherwise `SET ROLE` would be refused to whoever connects as the owner
+        await connection.execute(f"CREATE ROLE {APP_ROLE} NOLOGIN")
+    # Whoever made a role may grant it, and need not be able to use it; an owner who was given it
+    # may use it, and need not be able to grant it.
+    if not await _can_become(connection, APP_ROLE):
         await connection.execute(f"GRANT {APP_ROLE} TO CURRENT_USER")
-    await connection.execute(f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}")
+
+
+async def _can_become(connection: Any, role: str) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL ROLE {role}")
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    return True
