@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import pytest
 
+from checkstand.cli.simulator import app as commands
 from checkstand.simulator.control import Control
 from checkstand.simulator.control_pages import _ACTS, _ROWS
 from checkstand.simulator.endpoints import ENDPOINTS
@@ -41,6 +42,12 @@ def test_every_control_route_is_listed(method: str, path: str) -> None:
 def test_every_option_of_an_act_is_named(act: str) -> None:
     for option in _ACTS[act][1]:
         assert f"`{option}`" in README
+
+
+def test_every_command_is_named() -> None:
+    for name in (*commands, *commands["faults"]):
+        if not name.startswith("-"):
+            assert f"`{name}`" in README
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
