@@ -29,6 +29,8 @@ MODULES = (
     "certificates",
     "webhooks",
     "client",
+    "doors.replays",
+    "doors.receiving",
 )
 
 REPLACEMENTS = [
@@ -41,7 +43,10 @@ REPLACEMENTS = [
     (r"\b__aexit__\b", "__exit__"),
     (r"\baclose\b", "close"),
     (r"\basyncio\b", "threading"),
-    (rf"\bcheckstand\.binance\.({'|'.join(MODULES)})\b", r"checkstand.binance.\1_sync"),
+    (
+        rf"\bcheckstand\.binance\.({'|'.join(map(re.escape, MODULES))})\b",
+        r"checkstand.binance.\1_sync",
+    ),
 ]
 
 
@@ -69,12 +74,16 @@ def refresh(module: str, *, write: bool) -> bool:
 
 def twin_of(module: str) -> Path:
     """Return where the twin lives."""
-    return ROOM / f"{module}_sync.py"
+    return _path_of(f"{module}_sync")
+
+
+def _path_of(module: str) -> Path:
+    return ROOM / f"{module.replace('.', '/')}.py"
 
 
 def generate(module: str) -> str:
     """Return the twin's text, imports sorted and formatted as the house does."""
-    source = ROOM / f"{module}.py"
+    source = _path_of(module)
     text = source.read_text(encoding="utf-8")
     for pattern, replacement in REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
