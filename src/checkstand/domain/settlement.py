@@ -326,8 +326,12 @@ def _contradicts(
 def _close_unwanted(decision: Decision, *, now: datetime) -> Decision:
     """Ask for the end of an attempt that the order no longer wants."""
     order, live = decision.case.order, decision.case.live
-    if live is None or decision.case.has_unsettled_money:
+    if live is None:
         return decision
+    if decision.case.has_unsettled_money:
+        if live.status is AttemptStatus.PREPARED:  # never sent: nobody is to be asked for more
+            live = progress.end(live, AttemptStatus.NEVER_EXISTED, now=now)
+        return decision.with_attempt(live)
     if order.settled_by is not None or any(not p.held for p in decision.case.payments):
         reason = CloseReason.CANCEL  # paid by another attempt: this one must not be paid too
     elif order.cancel_requested_at is not None:

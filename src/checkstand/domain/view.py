@@ -48,7 +48,9 @@ def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
 def render_links(case: Case) -> dict[str, str | None]:
     """Describe the ways to pay; all null unless the current attempt can be paid and shown."""
     current = case.current
-    links = current.links if current and current.is_live and not current.close_reason else None
+    may_show = current is not None and current.is_live and not current.close_reason
+    # With money there that nobody has decided about, nobody is asked for more.
+    links = current.links if current and may_show and not case.has_unsettled_money else None
     return {
         "qr_content": links.qr_content if links else None,
         "deeplink": links.deeplink if links else None,

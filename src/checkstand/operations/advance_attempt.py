@@ -78,6 +78,8 @@ async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None
         if case is None or case.attempt(lease.attempt_id).lease_owner != lease.owner:
             return None
         attempt = case.attempt(lease.attempt_id)
+        if attempt.status is AttemptStatus.NEVER_EXISTED and attempt.sends == 0:
+            return None  # it ended after it was claimed, and Binance never heard of it
         planned = next_step(attempt, now=given.now)
         decision = Decision.nothing(case)
         if planned is NextStep.REPLACE:
