@@ -1,0 +1,282 @@
+"""The database door: a step runs again where that may help, and says so where it cannot."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from checkstand.errors import DatabaseBusy, DatabaseUnavailable
+from checkstand.storage.database import STATEMENTS, Database, Statement, Transaction, statement
+
+_ME = Statement("me", "SELECT pg_backend_pid() AS pid")
+_SET_NAME = Statement("set_name", "UPDATE accounts SET name = $2 WHERE account_id = $1")
+_NAME = Statement("name", "SELECT name FROM accounts WHERE account_id = $1")
+
+
+class Heard:
+    """An observer that writes down what it hears, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.points: list[str] = []
+        self.fails_before: dict[str, BaseException] = {}
+
+    def before(self, point: str) -> None:
+        self.points.append(f"before {point}")
+        if error := self.fails_before.pop(point, None):
+            raise error
+
+    def after(self, point: str) -> None:
+        self.points.append(f"after {point}")
+
+
+async def _name(store: Any) -> str:
+    row = await store.run(Transaction.row, _NAME, store.account_id)
+    return str(row["name"])
+
+
+async def test_observers_hear_statements_and_commits_in_order(
+    store: Any, open_database: Any
+) -> None:
+    heard = Heard()
+    async with open_database(observer=heard) as database:
+
+        async def step(tx: Transaction) -> None:
+            await tx.run(_SET_NAME, store.account_id, "Renamed")
+            await tx.row(_NAME, store.account_id)
+
+        await database.run(step, name="rename")
+        await database.read(lambda tx: tx.row(_ME))
+
+    assert heard.points == [
+        "before set_name",
+        "after set_name",
+        "before name",
+        "after name",
+        "before commit rename",
+        "after commit rename",
+        "before me",
+        "after me",
+    ]
+
+
+@pytest.mark.parametrize("point", ["set_name", "commit rename"])
+async def test_observer_that_raises_stops_the_step_and_nothing_is_kept(
+    store: Any, open_database: Any, point: str
+) -> None:
+    heard = Heard()
+    heard.fails_before[point] = RuntimeError("stop here")
+    async with open_database(observer=heard) as database:
+        with pytest.raises(RuntimeError, match="stop here"):
+            await database.run(
+                lambda tx: tx.run(_SET_NAME, store.account_id, "Renamed"), name="rename"
+            )
+
+    assert await _name(store) == "Teahouse"
+
+
+async def test_step_that_raises_leaves_nothing_and_the_connection_well(store: Any) -> None:
+    async def step(tx: Transaction) -> None:
+        await tx.run(_SET_NAME, store.account_id, "Renamed")
+        raise LookupError("no")
+
+    for _ in range(15):  # more often than there are connections
+        with pytest.raises(LookupError):
+            await store.database.run(step, name="fail")
+
+    assert await _name(store) == "Teahouse"
+
+
+async def test_lost_connection_runs_the_step_again_and_writes_once(store: Any) -> None:
+    pids: list[int] = []
+
+    async def step(tx: Transaction) -> None:
+        row = await tx.row(_ME)
+        assert row is not None
+        pids.append(row["pid"])
+        await tx.run(_SET_NAME, store.account_id, f"Try {len(pids)}")
+        if len(pids) == 1:
+            await _terminate(store, row["pid"])
+        await tx.row(_NAME, store.account_id)
+
+    await store.database.run(step, name="rename")
+
+    assert len(pids) == 2
+    assert pids[0] != pids[1]
+    assert await _name(store) == "Try 2"
+
+
+async def test_connection_that_died_in_the_pool_is_replaced(store: Any) -> None:
+    row = await store.run(Transaction.row, _ME)
+    await _terminate(store, row["pid"])
+
+    assert await _name(store) == "Teahouse"
+
+
+async def _terminate(store: Any, pid: int) -> None:
+    await store.sql("SELECT pg_terminate_backend($1)", pid)
+    for _ in range(500):
+        if not await store.sql("SELECT 1 FROM pg_stat_activity WHERE pid = $1", pid):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the backend is still there")
+
+
+@pytest.mark.parametrize(
+    "error", [asyncpg.SerializationError("40001"), asyncpg.DeadlockDetectedError("40P01")]
+)
+async def test_step_that_met_another_runs_again(
+    store: Any, open_database: Any, error: BaseException
+) -> None:
+    heard = Heard()
+    heard.fails_before["set_name"] = error
+    async with open_database(observer=heard) as database:
+        await database.run(lambda tx: tx.run(_SET_NAME, store.account_id, "Renamed"), name="rename")
+
+    assert heard.points.count("before set_name") == 2
+    assert await _name(store) == "Renamed"
+
+
+async def test_real_deadlock_ends_with_both_done(store: Any, other_account: Any) -> None:
+    crossed = asyncio.Barrier(2)
+    tries: list[str] = []
+
+    async def rename(first: Any, second: Any, name: str) -> None:
+        async def step(tx: Transaction) -> None:
+            tries.append(name)
+            await tx.run(_SET_NAME, first, name)
+            if tries.count(name) == 1:
+                await crossed.wait()
+            await tx.run(_SET_NAME, second, name)
+
+        await store.database.run(step, name="rename")
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(
+            rename(store.account_id, other_account, "one"),
+            rename(other_account, store.account_id, "two"),
+        )
+
+    assert len(tries) == 3  # PostgreSQL gave up one of them, and that one ran again
+
+
+async def test_step_that_meets_another_every_time_is_the_caller_s_in_the_end(
+    store: Any,
+) -> None:
+    tries = []
+
+    async def step(tx: Transaction) -> None:
+        tries.append(1)
+        raise asyncpg.SerializationError("could not serialize")
+
+    with pytest.raises(asyncpg.SerializationError):
+        await store.database.run(step, name="never")
+
+    assert len(tries) == 5
+
+
+async def test_server_that_stays_away_is_said_to_be_unavailable(
+    store: Any, open_database: Any
+) -> None:
+    async with open_database() as database:
+        await database.run(lambda tx: tx.row(_ME), name="warm")
+
+        async def step(tx: Transaction) -> None:
+            row = await tx.row(_ME)
+            assert row is not None
+            await _terminate(store, row["pid"])
+            await tx.row(_ME)
+
+        with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+            await database.run(step, name="never")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://127.0.0.1:1/none", "nonsense", "postgresql:///x?host=/nowhere"]
+)
+async def test_database_that_is_not_there_cannot_be_opened(url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="cannot open the database"):
+        await Database.open(url)
+
+
+@pytest.mark.parametrize(
+    "value", ["a \ud800 lone surrogate", b"not text", 7], ids=["surrogate", "bytes", "number"]
+)
+async def test_value_that_cannot_be_written_is_not_a_database_that_is_away(
+    store: Any, value: object
+) -> None:
+    """A notice with such a text would be answered "send it again" for ever, with all its group."""
+    tries = []
+
+    async def step(tx: Transaction) -> None:
+        tries.append(1)
+        await tx.run(_SET_NAME, store.account_id, value)
+
+    with pytest.raises(asyncpg.DataError):
+        await store.database.run(step, name="odd")
+
+    assert len(tries) == 1
+
+
+async def test_row_that_somebody_holds_is_a_busy_database_not_a_lost_one(
+    store: Any, gate: Any
+) -> None:
+    async def hold(tx: Transaction) -> None:
+        await tx.run(_SET_NAME, store.account_id, "Held")
+        await gate.pass_through()
+
+    holding = asyncio.create_task(store.database.run(hold, name="hold"))
+    await gate.reached.wait()
+    tries = []
+
+    async def step(tx: Transaction) -> None:
+        tries.append(1)
+        await tx.run(_SET_NAME, store.account_id, "Mine")
+
+    with pytest.raises(DatabaseBusy):
+        await store.database.run(step, name="wait", lock_wait_ms=50)
+    gate.opened.set()
+    await holding
+
+    assert await _name(store) == "Held"
+    await store.database.run(step, name="wait", lock_wait_ms=50)
+    assert await _name(store) == "Mine"
+
+
+async def test_constraint_that_says_no_is_said_at_once(store: Any) -> None:
+    tries = []
+
+    async def step(tx: Transaction) -> None:
+        tries.append(1)
+        await tx.run(_SET_NAME, store.account_id, None)
+
+    with pytest.raises(asyncpg.NotNullViolationError):
+        await store.database.run(step, name="odd")
+
+    assert len(tries) == 1
+
+
+async def test_door_works_behind_pgbouncer_s_rules(open_database: Any) -> None:
+    """No statement is prepared by name and no setting is left on the connection."""
+    async with open_database(behind_pgbouncer=True, connections_max=1) as database:
+        for _ in range(3):
+            assert await database.run(lambda tx: tx.row(_ME), name="me")
+
+            async def prepared(tx: Transaction) -> Any:
+                return await tx.row(
+                    Statement("left", "SELECT count(*) AS n FROM pg_prepared_statements")
+                )
+
+            row = await database.run(prepared, name="left")
+            assert row["n"] <= 1  # this question itself
+
+
+def test_two_statements_cannot_have_one_name() -> None:
+    name = f"tests.{uuid4().hex}"
+    statement(name, "SELECT 1")
+    try:
+        with pytest.raises(ValueError, match=name):
+            statement(name, "SELECT 2")
+    finally:
+        del STATEMENTS[name]
