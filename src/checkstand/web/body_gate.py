@@ -28,36 +28,54 @@ class BodyGate:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        body = await _read(headers, receive)
-        if body is None:
+        headers = dict(
+            reversed(list(scope["headers"]))
+        )  # the first of a name counts, as in the app
+        try:
+            body = await _read(headers, receive)
+        except _ClientLeft:
+            return  # half a body is none, and nobody is there to be told
+        except _TooLarge:
             answer = problem(
                 413, "body_too_large", f"the body may have at most {BODY_BYTES_MAX} bytes"
             )
             await answer(scope, receive, send)
             return
         if body and _wants_json(scope["path"]) and not _is_json(headers):
-            answer = problem(415, "unsupported_media_type", "send content-type: application/json")
+            answer = problem(
+                415,
+                "unsupported_media_type",
+                "send content-type: application/json",
+                field="Content-Type",
+            )
             await answer(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
 
-async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-    """Collect the body; None as soon as it is known to be too large."""
+class _TooLarge(Exception):
+    """The body is larger than any route has a use for."""
+
+
+class _ClientLeft(Exception):
+    """The connection ended before the body did."""
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """Collect the body. Raises _TooLarge as soon as that is known, or _ClientLeft."""
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length[:12]) > BODY_BYTES_MAX:
-        return None
+        raise _TooLarge
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(chunks)
+            raise _ClientLeft
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > BODY_BYTES_MAX:
-            return None
+            raise _TooLarge
         if not message.get("more_body", False):
             return b"".join(chunks)
 

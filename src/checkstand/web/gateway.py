@@ -13,6 +13,7 @@ from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.resources import Resources
 from checkstand.queries.health import is_ready
 from checkstand.web.api import endpoints, events, orders
+from checkstand.web.api.openapi import DescribedApp, operation_id
 from checkstand.web.body_gate import BodyGate
 from checkstand.web.checkout.desk import CheckoutDesk
 from checkstand.web.checkout.page import checkout_routes
@@ -29,9 +30,11 @@ def build_gateway(resources: Resources, *, desk: NoticeDesk) -> ASGIApp:
 
 def build_app(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
     """Put the routes together. Those that need no JSON are plain ones, at half the cost."""
-    app = FastAPI(
+    app = DescribedApp(
         title="Checkstand",
+        summary="Take Binance Pay payments: orders, their checkout pages, and what became of them.",
         version=version("checkstand"),
+        generate_unique_id_function=operation_id,
         openapi_url="/api/openapi.json",
         docs_url=None,  # their pages load scripts from elsewhere, which our policy forbids
         redoc_url=None,

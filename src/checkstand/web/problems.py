@@ -28,6 +28,18 @@ from checkstand.errors import (
 _log = structlog.get_logger()
 
 MEDIA_TYPE: Final = "application/problem+json"
+#: A body of many wrong fields is answered with the first of them, and with no more of each name.
+_FAULTS_MAX: Final = 20
+_NAME_CHARACTERS_MAX: Final = 64
+
+
+class MalformedJson(HTTPException):
+    """The body is no JSON object of ours; the detail says why."""
+
+    # The framework passes on errors of its own kind alone while it reads a body.
+    def __init__(self, detail: str) -> None:
+        super().__init__(status_code=400, detail=detail)
+
 
 _STATUS_OF_CODE: Final = {
     "idempotency_key_reused": 422,
@@ -112,13 +124,12 @@ def install(app: FastAPI) -> None:
 
     async def http(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        code = _CODES_OF_HTTP.get(error.status_code, "http_error")
-        return problem(
-            error.status_code, code, str(error.detail), headers=dict(error.headers or {})
-        )
+        return _render_http(error)
 
     async def unexpected(request: Request, error: Exception) -> Response:
-        _log.error("unexpected error", path=request.url.path, exc_info=error)
+        # Never the address itself: checkout tokens and notice paths are in it.
+        route = request.scope.get("route")
+        _log.error("unexpected error", route=getattr(route, "path", None), exc_info=error)
         return problem(500, "internal_error", "something went wrong here; it has been logged")
 
     app.add_exception_handler(CheckstandError, ours)
@@ -134,12 +145,34 @@ _CODES_OF_HTTP: Final = {
 }
 
 
+def _render_http(error: HTTPException) -> JSONResponse:
+    """Say in our words what the framework refused."""
+    headers = dict(error.headers or {})
+    if isinstance(error, MalformedJson):
+        return problem(400, "malformed_json", error.detail)
+    detail = {
+        404: "there is no such address here; /api/openapi.json lists those of the API",
+        405: f"this address takes {headers.get('Allow', 'another method')}",
+    }.get(error.status_code, str(error.detail))
+    code = _CODES_OF_HTTP.get(error.status_code, "http_error")
+    return problem(error.status_code, code, detail, headers=headers)
+
+
 def _render_invalid(error: RequestValidationError) -> JSONResponse:
     """Name each field that was wrong and how to mend it; the first one is the headline."""
-    faults = [_fault(item) for item in error.errors()]
+    items = error.errors()
+    for item in items:
+        if _is_about(item, "header", "missing") and item["loc"][1:] == ("Idempotency-Key",):
+            return problem(
+                400,
+                "idempotency_key_missing",
+                "send an Idempotency-Key header, one of your own for each new order",
+                field="Idempotency-Key",
+            )
+        if item["loc"] == ("body",) and item["type"] in _NO_OBJECT:
+            return problem(400, "malformed_json", "the body must be a JSON object")
+    faults = [_fault(item) for item in items[:_FAULTS_MAX]]
     first = faults[0]
-    if first["field"] is None and "JSON" in first["detail"]:
-        return problem(400, "malformed_json", first["detail"])
     return problem(
         422,
         "invalid_request",
@@ -149,17 +182,36 @@ def _render_invalid(error: RequestValidationError) -> JSONResponse:
     )
 
 
+#: How the framework says that a body is missing, or is no object.
+_NO_OBJECT: Final = {"missing", "model_attributes_type", "model_type", "dict_type"}
+#: Where the framework's words would puzzle somebody who writes JSON.
+_WORDS: Final = {
+    "extra_forbidden": "there is no such field; remove it or check its spelling",
+    "missing": "this field is required",
+    "string_type": "must be text, in quotes",
+    "string_unicode": "must be valid Unicode text, without lone surrogates",
+    "int_type": "must be a whole number, without quotes",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object of texts",
+    "list_type": "must be a list",
+    "model_attributes_type": "must be an object",
+    "model_type": "must be an object",
+}
+
+
+def _is_about(item: Mapping[str, Any], place: str, kind: str) -> bool:
+    return bool(item["type"] == kind and item["loc"][0] == place)
+
+
 def _fault(item: Mapping[str, Any]) -> dict[str, Any]:
-    kind = item["type"]
-    place = [str(part) for part in item["loc"] if part not in {"body", "query", "path", "header"}]
-    if kind == "json_invalid":
-        reason = item.get("ctx", {}).get("error", "")
-        return {"field": None, "detail": f"the body is not valid JSON: {reason}"}
-    if kind in {"model_attributes_type", "model_type", "dict_type"} and not place:
-        return {"field": None, "detail": "the body must be a JSON object"}
-    detail = {
-        "extra_forbidden": "there is no such field; remove it or check its spelling",
-        "missing": "this field is required",
-        "string_type": 'must be text in quotes, such as "12.50"',
-    }.get(kind, str(item["msg"]).removeprefix("Value error, "))
-    return {"field": ".".join(place) or None, "detail": detail}
+    kind, context = item["type"], item.get("ctx", {})
+    # The first part says body, query, path or header; a bad key of an object ends in "[key]".
+    place = [str(part)[:_NAME_CHARACTERS_MAX] for part in item["loc"][1:] if part != "[key]"]
+    field = ".".join(place) or context.get("field")
+    detail = _WORDS.get(kind, str(item["msg"]).removeprefix("Value error, "))
+    if field is None and kind == "string_unicode":
+        detail = "the name of a field is no valid Unicode text"
+    return {"field": field, "detail": detail}

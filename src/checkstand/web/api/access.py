@@ -60,21 +60,15 @@ class Needs:
 
 def idempotency_key(
     value: Annotated[
-        str | None,
+        str,
         Header(
             alias="Idempotency-Key",
             description="Your own id of this request: 1 to 255 visible ASCII characters. "
             "The same key gets the same answer for 30 days.",
         ),
-    ] = None,
+    ],
 ) -> str:
     """Return the request's idempotency key. Raises Refused."""
-    if value is None:
-        raise Refused(
-            "idempotency_key_missing",
-            "send an Idempotency-Key header, one of your own for each new order",
-            field="Idempotency-Key",
-        )
     if not _KEY.fullmatch(value):
         raise Refused(
             "idempotency_key_malformed",

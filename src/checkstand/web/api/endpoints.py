@@ -16,11 +16,22 @@ from checkstand.operations.manage_endpoints import (
 )
 from checkstand.web.api.access import CanWriteEndpoints, House
 from checkstand.web.api.models import EndpointList, NewEndpoint, NewEndpointView
+from checkstand.web.api.openapi import OF_A_BODY, problems
+from checkstand.web.api.strict_json import StrictRoute
 
-router = APIRouter(prefix="/api/webhook-endpoints", tags=["webhook endpoints"])
+router = APIRouter(
+    prefix="/api/webhook-endpoints", tags=["webhook endpoints"], route_class=StrictRoute
+)
 
 
-@router.post("", status_code=201, response_model=NewEndpointView)
+@router.post(
+    "",
+    name="add_endpoint",
+    summary="Register an address",
+    status_code=201,
+    response_model=NewEndpointView,
+    responses=problems(409, *OF_A_BODY),
+)
 async def add(resources: House, caller: CanWriteEndpoints, endpoint: NewEndpoint) -> JSONResponse:
     """Register an address; its signing secret is in this answer and nowhere else."""
     added, secret = await add_endpoint(
@@ -32,20 +43,35 @@ async def add(resources: House, caller: CanWriteEndpoints, endpoint: NewEndpoint
     return JSONResponse(_render(added) | {"secret": secret}, status_code=201)
 
 
-@router.get("", response_model=EndpointList)
+@router.get(
+    "",
+    name="list_endpoints",
+    summary="List addresses",
+    response_model=EndpointList,
+    responses=problems(),
+)
 async def list_(resources: House, caller: CanWriteEndpoints) -> JSONResponse:
     """List the addresses that are told things."""
     found = await list_endpoints(resources, account_id=caller.account_id)
     return JSONResponse({"data": [_render(endpoint) for endpoint in found]})
 
 
-@router.delete("/{endpoint_id}", status_code=204)
+@router.delete(
+    "/{endpoint_id}",
+    name="remove_endpoint",
+    summary="Forget an address",
+    status_code=204,
+    response_class=Response,
+    responses=problems(404),
+)
 async def remove(resources: House, caller: CanWriteEndpoints, endpoint_id: str) -> Response:
     """Stop telling an address."""
     try:
         parsed = UUID(endpoint_id)
     except ValueError:
-        raise NotFound("endpoint_not_found", "there is no such endpoint") from None
+        raise NotFound(
+            "endpoint_not_found", f"there is no endpoint {endpoint_id[:64]!r}", field="endpoint_id"
+        ) from None
     await remove_endpoint(resources, account_id=caller.account_id, endpoint_id=parsed)
     return Response(status_code=204)
 

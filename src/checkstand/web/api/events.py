@@ -12,40 +12,53 @@ from checkstand.errors import NotFound
 from checkstand.operations.redeliver_event import redeliver_event
 from checkstand.queries.list_events import ToldEvent, list_events
 from checkstand.web.api.access import CanReadEvents, CanWriteEvents, House
-from checkstand.web.api.models import EventList
+from checkstand.web.api.models import EventFilters, EventList
+from checkstand.web.api.openapi import problems
+from checkstand.web.api.strict_json import StrictRoute
 
-router = APIRouter(prefix="/api/events", tags=["events"])
+router = APIRouter(prefix="/api/events", tags=["events"], route_class=StrictRoute)
 
 
-@router.get("", response_model=EventList)
+@router.get(
+    "",
+    name="list_events",
+    summary="List events",
+    response_model=EventList,
+    responses=problems(404),
+)
 async def list_(
-    resources: House,
-    caller: CanReadEvents,
-    starting_after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    resources: House, caller: CanReadEvents, filters: Annotated[EventFilters, Query()]
 ) -> JSONResponse:
     """List events, newest first, with how their deliveries stand."""
+    after = filters.starting_after
     told, has_more = await list_events(
         resources.database,
         caller.account_id,
-        starting_after=_event_id(starting_after) if starting_after else None,
-        limit=limit,
+        starting_after=None if after is None else _event_id(after, field="starting_after"),
+        limit=filters.limit,
     )
     return JSONResponse({"data": [_render(event) for event in told], "has_more": has_more})
 
 
-@router.post("/{event_id}/redeliver", status_code=202)
+@router.post(
+    "/{event_id}/redeliver",
+    name="redeliver_event",
+    summary="Tell an event again",
+    status_code=202,
+    response_class=Response,
+    responses=problems(404),
+)
 async def redeliver(resources: House, caller: CanWriteEvents, event_id: str) -> Response:
     """Deliver an event again to every endpoint it was owed to, under the same id."""
     await redeliver_event(resources, account_id=caller.account_id, event_id=_event_id(event_id))
     return Response(status_code=202)
 
 
-def _event_id(text: str) -> UUID:
+def _event_id(text: str, *, field: str = "event_id") -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise NotFound("event_not_found", "there is no such event", field="event_id") from None
+        raise NotFound("event_not_found", "there is no such event", field=field) from None
 
 
 def _render(told: ToldEvent) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pydantic import (
     StrictStr,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from checkstand.domain.money import (
     Money,
@@ -31,22 +32,29 @@ from checkstand.domain.money import (
 from checkstand.domain.order import Goods, OrderStatus, Terms
 
 _COINS = re.compile(r"[A-Z0-9]{2,16}(,[A-Z0-9]{2,16})*", re.ASCII)
+#: Unicode's control characters, lone surrogates, line and paragraph separators.
+_NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: Browsers and servers take these apart differently, or a page would have to escape them.
+_NOT_IN_ADDRESS = frozenset("\\\"'<>^`{|}")
 
 
 def _plain(text: str) -> str:
-    if any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in text):
-        raise ValueError("must have no control characters")
+    if any(unicodedata.category(sign) in _NOT_PLAIN for sign in text):
+        raise ValueError("must have no control characters or line breaks")
     return text
 
 
 def _address(text: str) -> str:
+    if any(sign in _NOT_IN_ADDRESS or sign.isspace() for sign in _plain(text)):
+        raise ValueError("must be a web address: percent-encode spaces, quotes and the like")
     try:
-        parts = urlsplit(_plain(text))
+        parts = urlsplit(text)
+        port = parts.port
     except ValueError:
-        raise ValueError("must be a web address") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or " " in text:
+        raise ValueError("must be a web address such as https://shop.example/thanks") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError("must be a web address that starts with https:// (or http://)")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("must hold no user name or password")
     return text
 
@@ -122,7 +130,11 @@ class NewOrder(BaseModel):
         crypto = (self.amount is not None, self.currency is not None)
         fiat = (self.fiat_amount is not None, self.fiat_currency is not None)
         if crypto[0] != crypto[1] or fiat[0] != fiat[1] or crypto[0] == fiat[0]:
-            raise ValueError("give either amount and currency, or fiat_amount and fiat_currency")
+            raise PydanticCustomError(
+                "price",
+                "give either amount and currency, or fiat_amount and fiat_currency",
+                {"field": _field_at_fault(crypto=crypto, fiat=fiat)},
+            )
         return self
 
     @model_validator(mode="after")
@@ -135,7 +147,11 @@ class NewOrder(BaseModel):
         )
         price = self.amount if self.amount is not None else self.fiat_amount
         if total != price:
-            raise ValueError(f"goods add up to {render_amount(total)}, not to the order's amount")
+            raise PydanticCustomError(
+                "goods",
+                "the goods add up to {total}, not to the order's amount",
+                {"field": "goods", "total": render_amount(total)},
+            )
         return self
 
     def to_terms(self) -> Terms:
@@ -170,6 +186,30 @@ class NewEndpoint(BaseModel):
     fulfil_on_delivery: StrictBool = Field(
         default=False, description="A 2xx to order.paid counts as the order's fulfilment."
     )
+
+
+class _Filters(BaseModel):
+    """What the query of a list may hold: a misspelt filter would otherwise find everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    starting_after: Annotated[
+        str | None, Field(description="The id of the last entry of the page before.")
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class OrderFilters(_Filters):
+    """Which orders are listed."""
+
+    status: OrderStatus | None = None
+    merchant_order_id: Annotated[
+        str | None, Field(max_length=128, description="Finds at most one.")
+    ] = None
+
+
+class EventFilters(_Filters):
+    """Which events are listed."""
 
 
 class OrderView(BaseModel):
@@ -273,15 +313,36 @@ class EventList(BaseModel):
     has_more: bool
 
 
+class Fault(BaseModel):
+    """One field that was wrong."""
+
+    field: str | None
+    detail: str
+
+
 class Problem(BaseModel):
     """Why a request was refused, as RFC 9457 problem details."""
+
+    model_config = ConfigDict(extra="allow")  # some codes bring facts, such as an order_id
 
     type: str
     title: str
     status: int
-    code: str
-    detail: str
-    field: str | None
+    code: Annotated[str, Field(description="Stable, to branch on.")]
+    detail: Annotated[str, Field(description="A sentence that says what to do.")]
+    field: Annotated[str | None, Field(description="The input that was wrong, if one was.")]
+    errors: Annotated[
+        list[Fault], Field(description="With invalid_request alone: every field that was wrong.")
+    ] = []
+
+
+def _field_at_fault(*, crypto: tuple[bool, bool], fiat: tuple[bool, bool]) -> str:
+    """Name the half of a price that is missing, or the price that is one too many."""
+    if any(crypto) and any(fiat):
+        return "fiat_amount"
+    if any(fiat):
+        return "fiat_currency" if fiat[0] else "fiat_amount"
+    return "currency" if crypto[0] else "amount"
 
 
 def _money(amount: Decimal | None, currency: str | None) -> Money | None:

@@ -1,11 +1,12 @@
 """Orders over HTTP."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
+from checkstand.domain.account import ApiKey
 from checkstand.domain.case import Case
 from checkstand.domain.order import OrderStatus
 from checkstand.domain.view import render_order, render_time
@@ -19,30 +20,22 @@ from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order, find_order_by_merchant_id, list_orders
 from checkstand.queries.timeline import TimelineEntry, list_timeline
 from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey
-from checkstand.web.api.models import NewOrder, OrderList, OrderView, Problem, Timeline
+from checkstand.web.api.models import NewOrder, OrderFilters, OrderList, OrderView, Timeline
+from checkstand.web.api.openapi import OF_A_BODY, problems
+from checkstand.web.api.strict_json import StrictRoute
 from checkstand.web.problems import problem
 
-router = APIRouter(prefix="/api/payments/binance", tags=["orders"])
-
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": Problem, "description": words}
-    for status, words in {
-        400: "The request could not be read, or lacks its Idempotency-Key",
-        401: "No or an unknown API key",
-        403: "The key lacks the scope",
-        404: "No such order",
-        409: "It conflicts with what is there",
-        422: "A field is wrong, or Binance refused the order",
-    }.items()
-}
+router = APIRouter(prefix="/api/payments/binance", tags=["orders"], route_class=StrictRoute)
 
 
 @router.post(
     "/create",
+    name="create_order",
+    summary="Open an order",
     status_code=201,
     response_model=OrderView,
     responses={
-        **_PROBLEMS,
+        **problems(409, *OF_A_BODY),
         200: {"model": OrderView, "description": "The order exists, with the same content"},
         202: {"model": OrderView, "description": "Binance has not answered; the page waits"},
     },
@@ -65,34 +58,41 @@ async def create(
     return JSONResponse(stored.body, status_code=stored.status, headers=headers)
 
 
-@router.get("/orders", response_model=OrderList, responses=_PROBLEMS)
+@router.get(
+    "/orders",
+    name="list_orders",
+    summary="List orders",
+    response_model=OrderList,
+    responses=problems(404),
+)
 async def list_(
-    resources: House,
-    caller: CanReadOrders,
-    status: OrderStatus | None = None,
-    merchant_order_id: Annotated[str | None, Query(max_length=128)] = None,
-    starting_after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    resources: House, caller: CanReadOrders, filters: Annotated[OrderFilters, Query()]
 ) -> JSONResponse:
     """List orders, newest first; with `merchant_order_id` at most one is found."""
-    if merchant_order_id is not None:
+    if filters.merchant_order_id is not None:
         case = await find_order_by_merchant_id(
-            resources.database, caller.account_id, _storable(merchant_order_id)
+            resources.database, caller.account_id, _storable(filters.merchant_order_id)
         )
-        found = [case] if case and status in {None, case.order.status} else []
+        found = [case] if case and filters.status in {None, case.order.status} else []
         return _page(resources, found, has_more=False)
     page = await list_orders(
         resources.database,
         caller.account_id,
-        status=status,
-        starting_after=_order_id(starting_after) if starting_after else None,
-        limit=limit,
+        status=filters.status,
+        starting_after=await _last_seen(resources, caller, filters.starting_after),
+        limit=filters.limit,
         now=resources.clock.now(),
     )
     return _page(resources, page.cases, has_more=page.has_more)
 
 
-@router.get("/orders/{order_id}", response_model=OrderView, responses=_PROBLEMS)
+@router.get(
+    "/orders/{order_id}",
+    name="get_order",
+    summary="Read an order",
+    response_model=OrderView,
+    responses=problems(404),
+)
 async def get(resources: House, caller: CanReadOrders, order_id: str) -> JSONResponse:
     """Read one order."""
     case = await find_order(resources.database, caller.account_id, _order_id(order_id))
@@ -101,7 +101,13 @@ async def get(resources: House, caller: CanReadOrders, order_id: str) -> JSONRes
     return _one(resources, case)
 
 
-@router.get("/orders/{order_id}/timeline", response_model=Timeline, responses=_PROBLEMS)
+@router.get(
+    "/orders/{order_id}/timeline",
+    name="get_timeline",
+    summary="Explain an order",
+    response_model=Timeline,
+    responses=problems(404),
+)
 async def timeline(resources: House, caller: CanReadOrders, order_id: str) -> JSONResponse:
     """Explain one order: everything that happened to it, in causal order."""
     entries = await list_timeline(resources.database, caller.account_id, _order_id(order_id))
@@ -110,7 +116,13 @@ async def timeline(resources: House, caller: CanReadOrders, order_id: str) -> JS
     return JSONResponse({"data": [_entry(seq, entry) for seq, entry in enumerate(entries, 1)]})
 
 
-@router.post("/orders/{order_id}/refresh", response_model=OrderView, responses=_PROBLEMS)
+@router.post(
+    "/orders/{order_id}/refresh",
+    name="refresh_order",
+    summary="Ask Binance about an order",
+    response_model=OrderView,
+    responses=problems(404),
+)
 async def refresh(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Ask Binance about an order now."""
     case = await refresh_order(
@@ -120,7 +132,15 @@ async def refresh(resources: House, caller: CanWriteOrders, order_id: str) -> JS
 
 
 @router.post(
-    "/orders/{order_id}/cancel", status_code=202, response_model=OrderView, responses=_PROBLEMS
+    "/orders/{order_id}/cancel",
+    name="cancel_order",
+    summary="Cancel an order",
+    status_code=202,
+    response_model=OrderView,
+    responses={
+        **problems(404, 409),
+        200: {"model": OrderView, "description": "The order is CANCELED already"},
+    },
 )
 async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Cancel an unpaid order: it is CANCELED as soon as Binance can take no money for it."""
@@ -130,7 +150,12 @@ async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSO
 
 
 @router.post(
-    "/orders/{order_id}/renew", status_code=202, response_model=OrderView, responses=_PROBLEMS
+    "/orders/{order_id}/renew",
+    name="renew_order",
+    summary="Get a fresh code",
+    status_code=202,
+    response_model=OrderView,
+    responses=problems(404, 409),
 )
 async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Get a fresh code: it appears once the old one cannot be paid any more."""
@@ -138,7 +163,13 @@ async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSON
     return _one(resources, case, status=202)
 
 
-@router.post("/orders/{order_id}/fulfill", response_model=OrderView, responses=_PROBLEMS)
+@router.post(
+    "/orders/{order_id}/fulfill",
+    name="fulfill_order",
+    summary="Acknowledge a paid order",
+    response_model=OrderView,
+    responses=problems(404, 409),
+)
 async def fulfill(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Acknowledge that a paid order was delivered. Said again it changes nothing."""
     case = await fulfil_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
@@ -169,12 +200,22 @@ def _entry(seq: int, entry: TimelineEntry) -> dict[str, Any]:
     }
 
 
-def _order_id(text: str) -> UUID:
+async def _last_seen(resources: Resources, caller: ApiKey, text: str | None) -> UUID | None:
+    """Read where a page starts. A wrong place is said to be one: it is not the end of the list."""
+    if text is None:
+        return None
+    order_id = _order_id(text, field="starting_after")
+    if await find_order(resources.database, caller.account_id, order_id) is None:
+        raise _not_found(text, field="starting_after")
+    return order_id
+
+
+def _order_id(text: str, *, field: str = "order_id") -> UUID:
     """Read an order's id; anything that is none of ours is simply not found."""
     try:
         return UUID(text)
     except ValueError:
-        raise _not_found(text) from None
+        raise _not_found(text, field=field) from None
 
 
 def _storable(text: str) -> str:
@@ -182,5 +223,5 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "\ufffd")
 
 
-def _not_found(order_id: str) -> NotFound:
-    return NotFound("order_not_found", f"there is no order {order_id[:64]!r}", field="order_id")
+def _not_found(order_id: str, *, field: str = "order_id") -> NotFound:
+    return NotFound("order_not_found", f"there is no order {order_id[:64]!r}", field=field)
