@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from checkstand.deliveries.signing import make_secret
-from checkstand.deliveries.targets import check_url
+from checkstand.deliveries.targets import parse_url
 from checkstand.domain.endpoint import Endpoint
 from checkstand.errors import Conflict, NotFound
 from checkstand.operations.resources import Resources
@@ -18,15 +18,16 @@ async def add_endpoint(
 ) -> tuple[Endpoint, str]:
     """Register an address; return it with its signing secret, which is shown once.
 
+    Kept in one spelling (lower-case host, no usual port), so that nobody is told twice.
     Raises Refused for an address that deliveries do not go to, Conflict for a known one.
     """
-    check_url(url, allow_private=resources.policy.allow_private_webhooks)
+    target = parse_url(url, allow_private=resources.policy.allow_private_webhooks)
     secret = make_secret(random_bytes=resources.random.bytes(_SECRET_BYTES))
     endpoint_id = resources.ids.new()
     endpoint = Endpoint(
         account_id=account_id,
         endpoint_id=endpoint_id,
-        url=url,
+        url=f"{target.scheme}://{target.host_header}{target.path}",
         secret_ciphertext=resources.vault.encrypt(
             secret, account_id=account_id, row_id=endpoint_id, column="secret"
         ),
@@ -38,7 +39,7 @@ async def add_endpoint(
         return await endpoints.insert(tx, endpoint)
 
     if not await resources.database.run(step, name="add_endpoint"):
-        raise Conflict("endpoint_exists", f"{url} is registered already", field="url")
+        raise Conflict("endpoint_exists", f"{endpoint.url} is registered already", field="url")
     return endpoint, secret
 
 

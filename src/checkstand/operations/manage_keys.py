@@ -22,6 +22,8 @@ SCOPES: Final = {
     "endpoints:write": "read, add and remove webhook endpoints",
 }
 
+#: Long enough for any sentence; it is shown in lists and in refusals.
+_NAME_LENGTH_MAX: Final = 100
 _PREFIX: Final = "csk_"
 _SECRET_LENGTH: Final = 32
 #: Last use is for people who tidy up keys: to the minute is close enough, and spares a write.
@@ -41,8 +43,14 @@ async def create_key(
 ) -> str:
     """Make an API key and return its text, which is shown once and stored hashed.
 
-    Raises Refused for an unknown scope or a name that is taken.
+    Raises Refused for an unknown scope, and for a name that is taken or cannot be shown.
     """
+    if not name.strip() or len(name) > _NAME_LENGTH_MAX or not name.isprintable():
+        raise Refused(
+            "invalid_request",
+            f"a key's name is 1 to {_NAME_LENGTH_MAX} printable characters",
+            field="name",
+        )
     wanted = scopes or sorted(SCOPES)
     unknown = sorted(set(wanted) - set(SCOPES))
     if unknown:
