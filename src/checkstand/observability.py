@@ -5,12 +5,14 @@ point: a statement, a commit, an endpoint. Crash points, fault injection, spans 
 all observers; the doors know none of them.
 """
 
+import logging
 import os
+import re
 import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -76,7 +78,7 @@ class KillAt:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-#: Names under which nothing may be logged in the clear.
+#: Names under which nothing may be logged in the clear, however deep they lie.
 _SECRET_NAMES = frozenset(
     {
         "api_key",
@@ -84,37 +86,82 @@ _SECRET_NAMES = frozenset(
         "authorization",
         "body",
         "checkout_token",
+        "checkout_url",
         "deeplink",
+        "headers",
         "key",
         "links",
         "notice_path",
+        "password",
         "qr_content",
         "raw",
         "secret",
+        "secret_key",
         "signature",
         "token",
         "universal_url",
+        "webhook_url",
     }
 )
+#: What gives secrets away inside other text, such as the message of an error.
+_SECRET_SHAPES: Final = re.compile(
+    r"(?P<kept>csk_[A-Za-z0-9]{8}_|whsec_|/checkout/(?!static/|\{)|/webhook/(?!\{)|bnc://|postgres(?:ql)?://)"
+    r"[^\s\"'\\?,;)]+"
+)
+_MASK: Final = "***"
 
 
 def configure_logs(*, level: str) -> None:
-    """Write structured logs as JSON lines on stderr, secrets masked by name."""
+    """Write structured logs as JSON lines on stderr, secrets masked, our libraries' included."""
+    renderer = structlog.processors.JSONRenderer(default=str)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        mask_secrets,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _render_exception,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            mask_secrets,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(default=str),
-        ],
+        processors=[*shared, renderer, mask_text],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+                mask_text,
+            ],
+        )
+    )
+    # From warnings up, whatever our own level: at debug, HTTP libraries log whole requests.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+#: Never with the values of local variables, which structlog would add by itself: secrets are
+#: among them.
+_render_exception: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def mask_secrets(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Replace whatever is logged under a secret's name."""
-    return {name: "***" if name in _SECRET_NAMES else value for name, value in entry.items()}
+    return {name: _masked(name, value) for name, value in entry.items()}
+
+
+def mask_text(_logger: Any, _method: str, line: Any) -> str:
+    """Replace what looks like a secret of ours anywhere in a rendered line."""
+    return _SECRET_SHAPES.sub(rf"\g<kept>{_MASK}", str(line))
+
+
+def _masked(name: str, value: Any) -> Any:
+    if name.lower() in _SECRET_NAMES:
+        return _MASK
+    if isinstance(value, Mapping):
+        return {inner: _masked(str(inner), held) for inner, held in value.items()}
+    return value

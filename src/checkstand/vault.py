@@ -54,7 +54,7 @@ class Vault:
         nonce, sealed = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         try:
             return cipher.decrypt(nonce, sealed, _place(account_id, row_id, column)).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # altered, or cut short
             raise Refused(
                 "secret_damaged", f"the stored {column} of {row_id} does not open"
             ) from error
