@@ -6,6 +6,8 @@ silently does not hold.
 """
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,7 @@ _SECRET_KEY_LENGTH_MIN: Final = 32
 _SECONDS_MAX: Final = 60
 #: The one host that Binance documents; there is no sandbox (reference 1.1).
 _LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
+_KILL_AT: Final = re.compile(r"(before|after) .+:[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Check the environment. Raises SettingsError."""
     _refuse_unknown(environment)
     values = {name: _read(environment, name) for name in SETTINGS}
+    _refuse_half_a_pair(values)
     return Settings(
         database_url=values["CHECKSTAND_DATABASE_URL"],
         database_owner_url=values["CHECKSTAND_DATABASE_OWNER_URL"],
@@ -84,7 +88,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         data_dir=Path(values["CHECKSTAND_DATA_DIR"] or ".checkstand"),
         host=values["CHECKSTAND_HOST"] or "127.0.0.1",
         port=parse_port(values["CHECKSTAND_PORT"] or "8080", "CHECKSTAND_PORT"),
-        public_url=_public_url(values["CHECKSTAND_PUBLIC_URL"]),
+        public_url=_address(values, "CHECKSTAND_PUBLIC_URL", example="https://pay.example.com"),
         secret_keys=_secret_keys(values["CHECKSTAND_SECRET_KEY"]),
         shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
@@ -93,14 +97,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         kill_at=_kill_at(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
         binance_api_secret=values["BINANCE_PAY_API_SECRET"],
-        binance_base_url=values["BINANCE_PAY_BASE_URL"] or _LIVE_BASE_URL,
+        binance_base_url=_address(values, "BINANCE_PAY_BASE_URL", example=_LIVE_BASE_URL)
+        or _LIVE_BASE_URL,
         binance_timeout_seconds=_seconds(values, "BINANCE_PAY_TIMEOUT", default=10.0),
     )
 
 
 def parse_port(text: str, name: str) -> int:
     """Read a port. Raises SettingsError that names the setting or option."""
-    if not text.isdigit() or int(text) > 65_535:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5) or int(text) > 65_535:
         raise SettingsError(
             "setting_invalid", f"{name} must be a port from 0 to 65535, not {text!r}", field=name
         )
@@ -117,17 +122,34 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
 
 
 def _read(environment: Mapping[str, str], name: str) -> str | None:
-    file = environment.get(f"{name}_FILE")
-    if not file:
-        return environment.get(name) or None
-    if environment.get(name):
+    value, file = environment.get(name), environment.get(f"{name}_FILE")
+    if value and file:
         raise SettingsError("setting_twice", f"set {name} or {name}_FILE, not both", field=name)
-    try:
-        return Path(file).read_text("utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as error:
+    if file:
+        name = f"{name}_FILE"
+        try:
+            value = Path(file).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                "setting_unreadable", f"{name} cannot be read: {error}", field=name
+            ) from error
+        if not value:
+            raise SettingsError("setting_unreadable", f"{name} {file} is empty", field=name)
+    # The value itself is not shown: it may be a secret.
+    if value and any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in value):
         raise SettingsError(
-            "setting_unreadable", f"{name}_FILE cannot be read: {error}", field=f"{name}_FILE"
-        ) from error
+            "setting_invalid", f"{name} must be one line of plain UTF-8 text", field=name
+        )
+    return value or None
+
+
+def _refuse_half_a_pair(values: Mapping[str, str | None]) -> None:
+    key, secret = "BINANCE_PAY_API_KEY", "BINANCE_PAY_API_SECRET"
+    for given, missing in ((key, secret), (secret, key)):
+        if values[given] and not values[missing]:
+            raise SettingsError(
+                "setting_invalid", f"{given} is set, so {missing} is needed too", field=missing
+            )
 
 
 def _flag(values: Mapping[str, str | None], name: str) -> bool:
@@ -145,16 +167,18 @@ def _one_of(
     return value
 
 
-def _public_url(text: str | None) -> str | None:
+def _address(values: Mapping[str, str | None], name: str, *, example: str) -> str | None:
+    text = values[name]
     if text is None:
         return None
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-        raise SettingsError(
-            "setting_invalid",
-            f"CHECKSTAND_PUBLIC_URL must look like https://pay.example.com, not {text!r}",
-            field="CHECKSTAND_PUBLIC_URL",
-        )
+    try:
+        parts = urlsplit(text)
+        sound = parts.port != 0 and bool(parts.hostname)
+    except ValueError:
+        parts, sound = urlsplit(""), False
+    plain = text.isascii() and not set(text) & set(' \\?#@"<>')
+    if not sound or not plain or parts.scheme not in {"http", "https"}:
+        raise SettingsError("setting_invalid", f"{name} must look like {example}", field=name)
     return text.rstrip("/")
 
 
@@ -193,6 +217,12 @@ def _kill_at(values: Mapping[str, str | None]) -> str | None:
             "setting_refused",
             "CHECKSTAND_TEST_KILL_AT ends the process; it is for crash tests, "
             "which also set CHECKSTAND_TEST=1",
+            field="CHECKSTAND_TEST_KILL_AT",
+        )
+    if target is not None and not _KILL_AT.fullmatch(target):
+        raise SettingsError(
+            "setting_invalid",
+            "CHECKSTAND_TEST_KILL_AT must be like `after commit settle_notices:1`",
             field="CHECKSTAND_TEST_KILL_AT",
         )
     return target

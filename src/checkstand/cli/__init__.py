@@ -12,6 +12,8 @@ def main() -> None:
     """Run one command; in a base install say what to install instead."""
     try:
         from checkstand.cli.commands import run
+
+        code = run(sys.argv[1:])
     except ModuleNotFoundError as error:
         extra = _NEEDS.get(sys.argv[1] if len(sys.argv) > 1 else "", "server")
         print(
@@ -19,5 +21,5 @@ def main() -> None:
             f'pip install "checkstand[{extra}]"',
             file=sys.stderr,
         )
-        sys.exit(2)
-    sys.exit(run(sys.argv[1:]))
+        code = 2
+    sys.exit(code)

@@ -5,16 +5,19 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from checkstand.errors import CheckstandError
 
 if TYPE_CHECKING:
     from checkstand.settings import Settings
+
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -43,9 +46,14 @@ def run(arguments: Sequence[str]) -> int:
     except CheckstandError as error:
         return _complain(error.message, _code_of(error))
     except OSError as error:
-        return _complain(str(error), FAILED)
+        has_sentence = error.strerror is not None and error.filename is None
+        return _complain(str(error.strerror if has_sentence else error), FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ModuleNotFoundError:
+        raise  # `main` says what to install
+    except Exception as error:  # noqa: BLE001  (the door of commands: a bug of ours, told as one)
+        return _report_bug(error)
     return result if isinstance(result, int) else DONE
 
 
@@ -53,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 def serve(
     *,
     host: str | None = None,
-    port: int | None = None,
+    port: Port | None = None,
     worker: Annotated[bool, Parameter(negative="--no-worker")] = True,
 ) -> int:
     """Run the gateway, with a worker beside it.
@@ -113,7 +121,7 @@ def migrate() -> int:
 @app.command
 def simulator(
     *,
-    port: int | None = None,
+    port: Port | None = None,
     host: str = "127.0.0.1",
     api_key: str | None = None,
     api_secret: str | None = None,
@@ -161,9 +169,9 @@ def simulator(
 def demo(
     *,
     auto: bool = False,
-    port: int | None = None,
-    simulator_port: int | None = None,
-    shop_port: int | None = None,
+    port: Port | None = None,
+    simulator_port: Port | None = None,
+    shop_port: Port | None = None,
 ) -> int:
     """Start everything with the simulator and print a checkout page to open.
 
@@ -258,7 +266,7 @@ async def _show(settings: "Settings", ports: Any) -> int:
         return await _until_stopped()
 
 
-def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
+def _settings(*, host: str | None = None, port: Port | None = None) -> "Settings":
     from checkstand.observability import configure_logs
     from checkstand.settings import read_settings
 
@@ -308,6 +316,20 @@ async def _stop_signals() -> AsyncIterator[asyncio.Future[int]]:
 def _complain(message: str, code: int) -> int:
     print(f"checkstand: {message}", file=sys.stderr)
     return code
+
+
+def _report_bug(error: Exception) -> int:
+    """Log what went wrong in full, without the values at hand, and say so in one sentence."""
+    try:
+        import structlog
+
+        from checkstand.observability import configure_logs
+    except ModuleNotFoundError:  # the simulator's extra brings no structured logs
+        traceback.print_exception(error)
+    else:
+        configure_logs(level="error")
+        structlog.get_logger().error("unexpected error", exc_info=error)
+    return _complain("something went wrong here; a bug report needs what is said above", FAILED)
 
 
 def _code_of(error: CheckstandError) -> int:
