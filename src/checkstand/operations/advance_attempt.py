@@ -95,10 +95,7 @@ async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None
             decision = settlement.follow(decision.with_attempt(released), given=given)
             await cases.save(tx, [decision], public_url=resources.policy.public_url)
             return None
-        noted = note_sending(attempt, planned, now=given.now)
-        decision = decision.with_attempt(noted)
-        await cases.save(tx, [decision], public_url=resources.policy.public_url)
-        await calls.begin(
+        is_new = await calls.begin(
             tx,
             account_id=lease.account_id,
             call_id=call_id,
@@ -107,6 +104,11 @@ async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None
             endpoint=_ENDPOINTS[planned],
             started_at=given.now,
         )
+        if not is_new:
+            # Our own commit, whose acknowledgement was lost: whoever has the lease next goes on.
+            return None
+        decision = decision.with_attempt(note_sending(attempt, planned, now=given.now))
+        await cases.save(tx, [decision], public_url=resources.policy.public_url)
         return PlannedCall(lease=lease, call_id=call_id, step=planned, case=decision.case)
 
     return await resources.database.run(step, name="plan_call")

@@ -10,6 +10,8 @@ _INSERT = statement(
     """
     INSERT INTO calls (account_id, call_id, order_id, attempt_id, endpoint, started_at)
     VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT DO NOTHING
+    RETURNING call_id
     """,
 )
 
@@ -31,9 +33,10 @@ async def begin(
     attempt_id: UUID,
     endpoint: str,
     started_at: datetime,
-) -> None:
-    """Write down that a call is about to be sent."""
-    await tx.run(_INSERT, account_id, call_id, order_id, attempt_id, endpoint, started_at)
+) -> bool:
+    """Write down that a call is about to be sent; False when that is written already."""
+    row = await tx.row(_INSERT, account_id, call_id, order_id, attempt_id, endpoint, started_at)
+    return row is not None
 
 
 async def end(
