@@ -30,7 +30,11 @@ async def test_payer_pays_with_the_button_by_its_name(
     page.on("console", lambda message: complaints.append(message.text))
     page.on("requestfailed", lambda request: complaints.append(request.url))
 
-    await page.goto(created["universalUrl"])
+    await page.goto(f"{shop.simulator.base_url}/wallet")
+    wallet_overflows = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    await page.get_by_label("Link, text of a QR code").fill(created["qrContent"])
+    await page.get_by_role("button", name="Open").click()
+    await page.get_by_label("Coin").select_option("100000001:BNB")
     names = [await each.inner_text() for each in await page.get_by_role("button").all()]
     heights = [await each.bounding_box() for each in await page.get_by_role("button").all()]
     overflows = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
@@ -42,5 +46,7 @@ async def test_payer_pays_with_the_button_by_its_name(
     assert names == ["Pay", "Cancel", "Let it lapse", "Fail"]
     assert all(box and box["height"] >= 44 for box in heights)
     assert not overflows
+    assert not wallet_overflows
+    assert await page.get_by_text("0.02083334 BNB").is_visible()
     assert complaints == []
     assert (await shop.query("T1"))["status"] == "PAID"

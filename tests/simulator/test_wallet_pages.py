@@ -2,7 +2,9 @@
 
 import io
 import re
+from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import zxingcpp
@@ -15,15 +17,17 @@ async def show(shop: Any, url: str) -> str:
     return str(reply.content.decode())
 
 
-async def press(shop: Any, page: str, button: str) -> str:
+async def press(shop: Any, page: str, button: str, **fields: str) -> str:
     """Submit the form around a button, as a browser without script does."""
     forms = {
         name: action
         for action, name in re.findall(
-            r'<form method="post" action="([^"]+)"><button[^>]*>([^<]+)</button></form>', page
+            r'<form method="post" action="([^"]+)">(?:(?!</form>)[\s\S])*?'
+            r"<button[^>]*>([^<]+)</button></form>",
+            page,
         )
     }
-    reply = await shop.send("POST", forms[button])
+    reply = await shop.send("POST", forms[button], urlencode(fields).encode())
     assert reply.status == 303
     return await show(shop, reply.headers["location"])
 
@@ -119,7 +123,7 @@ async def test_texts_are_escaped_and_script_addresses_are_no_links(shop: Any) ->
 async def test_pages_allow_no_script_and_nothing_from_elsewhere(shop: Any) -> None:
     created = await shop.create("T1")
 
-    for url in ("/", created["checkoutUrl"], "/en/checkout/unknown"):
+    for url in ("/", "/wallet", created["checkoutUrl"], "/en/checkout/unknown"):
         reply = await shop.send("GET", url)
         policy = reply.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; style-src 'self'; form-action 'self'")
@@ -168,3 +172,70 @@ async def test_front_page_lists_the_latest_orders(shop: Any) -> None:
     assert "None yet" in empty
     assert created["checkoutUrl"].removeprefix(shop.simulator.base_url) in page
     assert "1 EUR" in await show(shop, created["checkoutUrl"])
+
+
+@pytest.mark.parametrize(
+    "code", ["checkoutUrl", "universalUrl", "qrContent", "deeplink", "qrcodeLink", "prepayId"]
+)
+async def test_wallet_opens_every_code_an_order_has(shop: Any, code: str) -> None:
+    created = await shop.create("T1", universalUrlAttach="&x=1")
+
+    page = await press(shop, await show(shop, "/wallet"), "Open", code=f" {created[code]} ")
+
+    assert "12.5 USDT" in page
+
+
+@pytest.mark.parametrize("code", ["", "x", "https://shop.example/?a=" + "0" * 32, "9" * 5000])
+async def test_wallet_says_when_there_is_no_order_behind_a_code(shop: Any, code: str) -> None:
+    await shop.create("T1")
+
+    reply = await shop.send("POST", "/wallet/open", urlencode({"code": code}).encode())
+
+    assert reply.status == 404
+    assert b'role="alert">There is no order behind this code.' in reply.content
+
+
+async def test_payer_pays_with_a_chosen_coin_and_sees_it_go(shop: Any) -> None:
+    created = await shop.create("T1", supportPayCurrency="USDT,BNB")
+    before = await show(shop, created["checkoutUrl"])
+
+    page = await press(shop, before, "Pay", coin="100000001:BNB")
+    wallet = await show(shop, "/wallet")
+
+    assert re.findall(r'<option value="100000001:(\w+)"', before) == ["USDT", "BNB"]
+    assert "0.02083334 BNB of 100000" in before
+    assert "Out of the wallet: <bdi>0.02083334 BNB</bdi>" in page
+    assert '<th scope="row">BNB</th><td><bdi>99999.97916666</bdi></td>' in wallet
+    assert "payment: <bdi>-0.02083334 BNB</bdi>" in wallet
+    assert shop.simulator.control.balance("900000001", "USDT") == Decimal("12.375")
+
+
+async def test_coin_there_is_too_little_of_cannot_be_chosen(shop: Any) -> None:
+    shop.simulator.control.set_balance("100000001", "USDT", "12.49")
+    created = await shop.create("T1", supportPayCurrency="USDT,BNB")
+
+    before = await show(shop, created["checkoutUrl"])
+    refused = await press(shop, before, "Pay", coin="100000001:USDT")
+    unknown = await press(shop, before, "Pay", coin="5:BNB")
+    untaken = await press(shop, before, "Pay", coin="100000001:BTC")
+
+    assert '<option value="100000001:USDT" disabled>' in before
+    for page in (refused, unknown, untaken):
+        assert "Nothing was paid" in page
+    assert (await shop.query("T1"))["status"] == "INITIAL"
+    await press(shop, refused, "Pay", coin="100000001:BNB")
+    assert (await shop.query("T1"))["status"] == "PAID"
+
+
+async def test_refund_comes_back_to_the_wallet_that_paid(shop: Any) -> None:
+    payer = {"payer_id": "100000002", "name": "Ada", "opening_balances": {"USDT": "20"}}
+    await shop.control("POST", "/payers", payer)
+    created = await shop.create("T1")
+    page = await show(shop, created["checkoutUrl"])
+    assert '<optgroup label="Ada">' in page
+
+    await press(shop, page, "Pay", coin="100000002:USDT")
+    shop.simulator.control.refund("T1", amount="2.5")
+
+    assert shop.simulator.control.balance("100000002", "USDT") == Decimal(10)
+    assert "<h2>Ada</h2>" in await show(shop, "/wallet")

@@ -1,16 +1,18 @@
-"""What a payer sees: one page per order, on which to pay, cancel or let the time run out.
+"""What a payer sees: the wallet, and one page per order, on which to choose a coin and pay.
 
-It stands in for wallet app and hosted checkout alike, works without script, and says plainly
-that nothing is real. Everything a button does is one step in `orders.py`.
+They stand in for wallet app and hosted checkout alike, work without script, and say plainly that
+nothing is real. Everything a button does is one step in `orders.py`.
 """
 
 import asyncio
 import io
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import jinja2
 import segno
@@ -18,9 +20,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from checkstand.simulator import orders
+from checkstand.simulator import coins, orders, wallets
+from checkstand.simulator.accounts import Entry, Payer
 from checkstand.simulator.amounts import as_sent
-from checkstand.simulator.orders import NotPossible
+from checkstand.simulator.orders import DEFAULT_PAYER_ID, NotPossible, PaymentTerms
 from checkstand.simulator.records import Order, OrderStatus
 from checkstand.simulator.world import World
 
@@ -34,12 +37,15 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _ACTS: Mapping[str, Callable[[World, Order], Order]] = {
-    "pay": orders.pay,
     "cancel": orders.decline,
     "lapse": orders.expire,
     "fail": orders.fail,
 }
 _ORDERS_SHOWN = 20
+_ENTRIES_SHOWN = 10
+_CODE_CHARACTERS_MAX = 2000  # our own links have some 300
+#: Every token is 32 characters long; the text of a QR code has `dplk` before it.
+_TOKEN = re.compile("[A-Za-z0-9]{32,36}")
 
 
 class WalletPages:
@@ -67,6 +73,8 @@ class WalletPages:
             Route("/qr/dplk{token}", self.show),
             Route("/payment/secpay", self.show),
             Route("/static/payment/{day}/{token}.png", self.draw_code),
+            Route("/wallet", self.wallet),
+            Route("/wallet/open", self.open, methods=["POST"]),
             Route("/wallet/style.css", self.style),
             Route("/wallet/icon.svg", self.icon),
             Route("/wallet/{token}/{act}", self.act, methods=["POST"]),
@@ -77,12 +85,23 @@ class WalletPages:
         latest = list(self._world.store.orders.values())[-_ORDERS_SHOWN:]
         return self._page("index.html", orders=[self._described(each) for each in latest[::-1]])
 
+    async def wallet(self, _: Request) -> Response:
+        """Show what each payer has, and take a code."""
+        return self._show_wallet()
+
+    async def open(self, request: Request) -> Response:
+        """Lead to the order behind a link, the text of a QR code, or a prepay id."""
+        order = self._find_by_code((await _read_form(request)).get("code", ""))
+        if order is None:
+            return self._show_wallet(not_found=True, status=404)
+        return _redirect(f"/en/checkout/{order.links.token}")
+
     async def show(self, request: Request) -> Response:
         """Show one order and what the payer can do about it."""
         order = self._find(request)
         if order is None:
             return self._page("unknown.html", status=404)
-        declined = request.query_params.get("after") == "cancel"
+        after = request.query_params.get("after")
         is_open = order.status in {OrderStatus.INITIAL, OrderStatus.PENDING}
         back = order.return_url if order.payment else order.cancel_url
         return self._page(
@@ -90,23 +109,28 @@ class WalletPages:
             order=self._described(order),
             token=order.links.token,
             is_open=is_open,
-            declined=declined and is_open,
-            back_url=_web_url(back) if declined or not is_open else None,
+            payers=self._choices(order) if is_open else [],
+            declined=after == "cancel" and is_open,
+            refused=after == "refused" and is_open,
+            back_url=_web_url(back) if after == "cancel" or not is_open else None,
         )
 
     async def act(self, request: Request) -> Response:
         """Do what a button says; if something was faster, the page shows what."""
         order, name = self._find(request), request.path_params["act"]
-        if order is None or name not in _ACTS:
+        if order is None or name not in {"pay", *_ACTS}:
             return self._page("unknown.html", status=404)
-        try:
-            _ACTS[name](self._world, order)
-        except NotPossible:
-            name = "nothing"
         after = "?after=cancel" if name == "cancel" else ""
-        return RedirectResponse(
-            f"/en/checkout/{order.links.token}{after}", status_code=303, headers=_HEADERS
-        )
+        form = await _read_form(request)
+        order = self._world.store.orders[order.prepay_id]  # as it is after reading
+        try:
+            if name == "pay":
+                orders.pay(self._world, order, _terms(form.get("coin", "")))
+            else:
+                _ACTS[name](self._world, order)
+        except NotPossible:
+            after = "?after=refused"
+        return _redirect(f"/en/checkout/{order.links.token}{after}")
 
     async def draw_code(self, request: Request) -> Response:
         """Draw the QR code that a create answer's `qrcodeLink` leads to."""
@@ -129,6 +153,52 @@ class WalletPages:
         token = request.path_params.get("token") or request.query_params.get("linkToken", "")
         return self._world.store.find_order_by_token(token)
 
+    def _find_by_code(self, code: str) -> Order | None:
+        self._world.clock.run_due()
+        store, code = self._world.store, code.strip()[:_CODE_CHARACTERS_MAX]
+        if code in store.orders:
+            return store.orders[code]
+        found = (store.find_order_by_token(token[-32:]) for token in _TOKEN.findall(code))
+        return next((order for order in found if order), None)
+
+    def _show_wallet(self, *, not_found: bool = False, status: int = 200) -> Response:
+        store = self._world.store
+        payers = [
+            {
+                "name": payer.name,
+                "balances": [
+                    (purse.currency, as_sent(amount))
+                    for purse, amount in sorted(store.list_purses(payer.payer_id).items())
+                ],
+            }
+            for payer in store.payers.values()
+        ]
+        moved = [each for each in store.entries if each.owner in store.payers and each.at_ms]
+        latest = [_entry(each) for each in moved[: -_ENTRIES_SHOWN - 1 : -1]]
+        return self._page(
+            "purses.html", payers=payers, latest=latest, not_found=not_found, status=status
+        )
+
+    def _choices(self, order: Order) -> list[dict[str, Any]]:
+        """Say what each payer may choose: the coins that are taken, with price and balance."""
+        allowed = coins.list_pay_currencies(self._world, order)
+        quotes = [coins.quote(self._world, order, each) for each in allowed]
+        return [
+            {"name": payer.name, "coins": [self._choice(payer, quote) for quote in quotes]}
+            for payer in self._world.store.payers.values()
+        ]
+
+    def _choice(self, payer: Payer, quote: coins.Quote) -> dict[str, Any]:
+        purse = wallets.funding(payer.payer_id, quote.currency)
+        balance = self._world.store.balances.get(purse, Decimal())
+        return {
+            "value": f"{payer.payer_id}:{quote.currency}",
+            "currency": quote.currency,
+            "amount": as_sent(quote.amount),
+            "balance": as_sent(balance),
+            "is_short": balance < quote.amount,
+        }
+
     def _described(self, order: Order) -> dict[str, Any]:
         expires = datetime.fromtimestamp(order.expires_ms // 1000, UTC)
         return {
@@ -141,6 +211,9 @@ class WalletPages:
             "text": order.description or order.product_name,
             "number": order.merchant_trade_no,
             "status": order.status.value,
+            "spent": f"{as_sent(order.payment.spent_amount)} {order.payment.spent_currency}"
+            if order.payment
+            else None,
             "expires": expires.strftime("%Y-%m-%d %H:%M:%S UTC"),
             "path": f"/en/checkout/{order.links.token}",
         }
@@ -148,6 +221,29 @@ class WalletPages:
     def _page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         text = self._templates.get_template(template).render(values)
         return HTMLResponse(text, status_code=status, headers=_HEADERS)
+
+
+def _terms(choice: str) -> PaymentTerms:
+    """Read `payer:coin`; without a choice the first payer pays in the order's currency."""
+    payer_id, _, coin = choice.partition(":")
+    return PaymentTerms(payer_id=payer_id or DEFAULT_PAYER_ID, pay_currency=coin or None)
+
+
+def _entry(entry: Entry) -> dict[str, str]:
+    sign = "+" if entry.amount > 0 else ""
+    return {
+        "text": entry.kind.value.replace("_", " "),
+        "amount": f"{sign}{as_sent(entry.amount)} {entry.currency}",
+    }
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form that a browser sent without files."""
+    return dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+
+
+def _redirect(path: str) -> Response:
+    return RedirectResponse(path, status_code=303, headers=_HEADERS)
 
 
 def _web_url(url: str | None) -> str | None:
