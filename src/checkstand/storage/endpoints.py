@@ -35,6 +35,15 @@ _DISABLE = statement(
     """,
 )
 
+_GIVE_UP_DELIVERIES = statement(
+    "deliveries.give_up",
+    """
+    UPDATE deliveries
+       SET status = 'given_up', lets_next_go = true, due_at = NULL, ended_at = $3
+     WHERE account_id = $1 AND endpoint_id = $2 AND status = 'pending'
+    """,
+)
+
 
 async def insert(tx: Transaction, endpoint: Endpoint) -> bool:
     """Write a new endpoint; False when its address is registered already."""
@@ -56,5 +65,11 @@ async def list_enabled(tx: Transaction, account_id: UUID) -> list[Endpoint]:
 
 
 async def disable(tx: Transaction, account_id: UUID, endpoint_id: UUID, *, now: datetime) -> bool:
-    """Stop telling an endpoint; its address becomes free. False when there is none."""
-    return await tx.row(_DISABLE, account_id, endpoint_id, now) is not None
+    """Stop telling an endpoint, even what it was still owed; its address becomes free.
+
+    False when there is none.
+    """
+    if await tx.row(_DISABLE, account_id, endpoint_id, now) is None:
+        return False
+    await tx.run(_GIVE_UP_DELIVERIES, account_id, endpoint_id, now)
+    return True

@@ -49,6 +49,10 @@ _CLAIM = statement(
           FROM deliveries c
          WHERE c.status = 'pending' AND c.due_at <= $2
            AND (c.lease_until IS NULL OR c.lease_until <= $2)
+           AND EXISTS (
+               SELECT 1 FROM webhook_endpoints w
+                WHERE (w.account_id, w.endpoint_id) = (c.account_id, c.endpoint_id)
+                  AND w.disabled_at IS NULL)
            AND ((c.urgent AND c.created_at <= $4)
                 OR NOT EXISTS (
                     SELECT 1 FROM deliveries p
@@ -97,6 +101,8 @@ _REDELIVER = statement(
        SET status = 'pending', due_at = $3, ended_at = NULL
      WHERE account_id = $1 AND event_id = $2
        AND (lease_until IS NULL OR lease_until <= $3)
+       AND endpoint_id IN (
+           SELECT endpoint_id FROM webhook_endpoints WHERE account_id = $1 AND disabled_at IS NULL)
     RETURNING endpoint_id
     """,
 )
