@@ -109,6 +109,18 @@ class Store:
         finally:
             await connection.close()
 
+    async def until_somebody_waits(self) -> None:
+        """Return as soon as a statement waits for another transaction's lock."""
+        question = (
+            "SELECT 1 FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        for _ in range(500):
+            if await self.sql(question):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("nobody waits")
+
 
 OpenDatabase = Callable[..., AbstractAsyncContextManager[Database]]
 

@@ -1,0 +1,169 @@
+"""Notices are stored once, whoever brings them, and none that can be used is left lying."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from checkstand.storage import notices
+from checkstand.storage.database import Transaction
+from checkstand.storage.notices import NoticeMark, NoticeOutcome, StoredNotice
+
+
+def _notice(store: Any, name: str, **changes: Any) -> StoredNotice:
+    fields: dict[str, Any] = {
+        "account_id": store.account_id,
+        "notice_id": uuid4(),
+        "fingerprint": name.encode(),
+        "biz_type": "PAY",
+        "biz_id": "290000000000000001",
+        "biz_status": "PAY_SUCCESS",
+        "serial": "serial",
+        "signed_at": store.noon,
+        "received_at": store.noon,
+        "own_path": True,
+        "raw": b"\x00\xff not even text",
+    }
+    return StoredNotice(**fields | changes)
+
+
+async def _insert(store: Any, *batch: StoredNotice) -> set[UUID]:
+    fresh: set[UUID] = await store.run(notices.insert_once, batch)
+    return fresh
+
+
+async def _mark(store: Any, notice: StoredNotice, outcome: NoticeOutcome) -> None:
+    mark = NoticeMark(
+        account_id=notice.account_id,
+        notice_id=notice.notice_id,
+        outcome=outcome,
+        explanation="because",
+        order_id=uuid4(),
+        attempt_id=uuid4(),
+    )
+    await store.run(notices.mark, [mark])
+
+
+async def _unmatched(store: Any, *, limit: int = 10, days: int = 7) -> list[StoredNotice]:
+    found: list[StoredNotice] = await store.run(
+        notices.list_unmatched, received_after=store.noon - timedelta(days=days), limit=limit
+    )
+    return found
+
+
+async def test_notice_comes_back_byte_for_byte(store: Any) -> None:
+    notice = _notice(store, "one")
+
+    assert await _insert(store, notice) == {notice.notice_id}
+
+    assert await _unmatched(store) == [notice]
+
+
+async def test_the_same_notice_twice_is_stored_once(store: Any) -> None:
+    first, again, other = (_notice(store, name) for name in ("one", "one", "two"))
+
+    fresh = await _insert(store, first, again, other)
+
+    assert len(fresh & {first.notice_id, again.notice_id}) == 1
+    assert other.notice_id in fresh
+    assert await _insert(store, _notice(store, "one"), _notice(store, "two")) == set()
+
+
+async def test_two_accounts_may_hear_the_same(store: Any, other_account: Any) -> None:
+    mine = _notice(store, "one")
+
+    assert len(await _insert(store, mine, _notice(store, "one", account_id=other_account))) == 2
+
+
+async def test_groups_that_bring_the_same_in_crossed_order_wait_and_do_not_deadlock(
+    store: Any,
+) -> None:
+    names = [f"notice {number}" for number in range(40)]
+    tries: list[int] = []
+
+    async def bring(order: list[str]) -> set[UUID]:
+        batch = [_notice(store, name) for name in order]
+
+        async def step(tx: Transaction) -> set[UUID]:
+            tries.append(1)
+            return await notices.insert_once(tx, batch)
+
+        return set(await store.database.run(step, name="bring"))
+
+    async with asyncio.timeout(60):
+        fresh = await asyncio.gather(
+            *(bring(names if number % 2 else names[::-1]) for number in range(8))
+        )
+
+    assert sum(map(len, fresh)) == len(names)
+    assert len(tries) == 8  # nobody was sacrificed and ran again
+
+
+async def test_group_waits_for_a_notice_that_is_just_being_stored(store: Any, gate: Any) -> None:
+    """Whether it was there before is known when the other commits, and not sooner."""
+    first = _notice(store, "one")
+
+    async def insert_and_hold(tx: Transaction) -> None:
+        await notices.insert_once(tx, [first])
+        await gate.pass_through()
+        raise LookupError("rolled back")
+
+    holding = asyncio.create_task(store.database.run(insert_and_hold, name="first"))
+    await gate.reached.wait()
+    again = _notice(store, "one")
+    waiting = asyncio.create_task(_insert(store, again))
+    await store.until_somebody_waits()
+    gate.opened.set()
+
+    with pytest.raises(LookupError):
+        await holding
+    assert await waiting == {again.notice_id}
+
+
+@pytest.mark.parametrize("outcome", NoticeOutcome)
+async def test_what_was_used_is_not_tried_again(store: Any, outcome: NoticeOutcome) -> None:
+    notice = _notice(store, "one")
+    await _insert(store, notice)
+    await _mark(store, notice, outcome)
+
+    waits = outcome in {NoticeOutcome.ORPHAN, NoticeOutcome.STORED}
+    assert await _unmatched(store) == ([notice] if waits else [])
+    (row,) = await store.sql("SELECT outcome, explanation, order_id FROM notices")
+    assert (row["outcome"], row["explanation"]) == (outcome, "because")
+    assert row["order_id"] is not None
+
+
+async def test_old_orphans_are_left_to_a_person(store: Any) -> None:
+    await _insert(store, _notice(store, "old", received_at=store.noon - timedelta(days=8)))
+
+    assert await _unmatched(store) == []
+
+
+async def test_notices_nobody_knows_do_not_hide_one_that_can_be_used(store: Any) -> None:
+    """Another shop on the same merchant account: its notices are orphans here, by the hundred."""
+    orphans = [
+        _notice(store, f"orphan {number}", received_at=store.noon + timedelta(seconds=number))
+        for number in range(5)
+    ]
+    stored = _notice(store, "stored", received_at=store.noon + timedelta(seconds=3))
+    await _insert(store, *orphans, stored)
+    for orphan in orphans:
+        await _mark(store, orphan, NoticeOutcome.ORPHAN)
+
+    found = await _unmatched(store, limit=3)
+
+    # What only waits to be applied comes first, then what came last: it may just have its order.
+    assert [n.fingerprint for n in found] == [b"stored", b"orphan 4", b"orphan 3"]
+
+
+async def test_text_that_postgresql_cannot_hold_is_refused_alone(store: Any) -> None:
+    odd = replace(_notice(store, "odd"), biz_status="with \x00 in it")
+
+    with pytest.raises(asyncpg.CharacterNotInRepertoireError):
+        await _insert(store, _notice(store, "fine"), odd)
+
+    assert await _unmatched(store) == []
