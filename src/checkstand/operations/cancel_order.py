@@ -31,7 +31,7 @@ def _decide(case: Case, given: Circumstances) -> Decision:
         raise Refused(
             "order_not_cancellable",
             f"the order is {order.status}; only an unpaid order can be cancelled",
-            facts={"order_id": str(order.order_id), "status": str(order.status)},
+            facts={"order_id": str(order.order_id), "order_status": str(order.status)},
         )
     live = case.live
     if case.has_unsettled_money or (live is not None and live.payer_active):

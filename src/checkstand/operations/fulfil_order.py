@@ -36,7 +36,7 @@ def decide_fulfilment(case: Case, given: Circumstances, *, actor: str) -> Decisi
         raise Conflict(
             "order_not_paid",
             f"only a PAID order can be fulfilled; this one is {status}",
-            facts={"order_id": str(case.order.order_id), "status": str(status)},
+            facts={"order_id": str(case.order.order_id), "order_status": str(status)},
         )
     return decision.move(
         OrderStatus.FULFILLED,

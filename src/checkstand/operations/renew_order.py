@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from checkstand.domain import settlement
-from checkstand.domain.attempt import AttemptStatus
+from checkstand.domain.attempt import SHORTEST_LIFE, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import UNPAID
 from checkstand.domain.settlement import Circumstances
@@ -25,8 +25,10 @@ async def renew_order(resources: Resources, *, account_id: UUID, order_id: UUID)
 def can_renew(case: Case, given: Circumstances) -> bool:
     """Say whether a fresh code may be asked for now."""
     order, live = case.order, case.live
-    if order.status not in UNPAID or order.cancel_requested_at or given.now >= order.expires_at:
+    if order.status not in UNPAID or order.cancel_requested_at:
         return False
+    if order.expires_at - given.now < SHORTEST_LIFE:
+        return False  # no other code could follow the one that is taken away
     if case.has_unsettled_money or case.payments:
         return False
     return live is None or not live.payer_active
@@ -37,7 +39,7 @@ def _decide(case: Case, given: Circumstances) -> Decision:
         raise Refused(
             "order_not_renewable",
             f"the order is {case.order.status} and cannot get a new code now",
-            facts={"order_id": str(case.order.order_id), "status": str(case.order.status)},
+            facts={"order_id": str(case.order.order_id), "order_status": str(case.order.status)},
         )
     live = case.live
     if live is not None and live.status is not AttemptStatus.OPEN:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from checkstand.domain.attempt import AttemptStatus, CloseReason
+from checkstand.domain.attempt import SHORTEST_LIFE, AttemptStatus, CloseReason
 from checkstand.domain.order import UNPAID, OrderStatus
 from checkstand.errors import CheckstandError, NotFound
 from checkstand.operations.cancel_order import cancel_order
@@ -64,7 +64,7 @@ class CheckoutDesk:
             code_expires_at=_code_expires_at(facts, state),
             order_expires_at=facts.expires_at,
             paid_at=facts.paid_at,
-            can_renew=may_act and now < facts.expires_at,
+            can_renew=may_act and facts.expires_at - now >= SHORTEST_LIFE,
             can_cancel=may_act,
             return_url=facts.return_url,
             cancel_url=facts.cancel_url,
@@ -156,7 +156,8 @@ def state_of(facts: CheckoutFacts, *, now: datetime) -> CheckoutState:
         return ended
     match facts.attempt_status:
         case AttemptStatus.PREPARED | AttemptStatus.SUBMITTING:
-            return CheckoutState.PREPARING
+            is_wanted = facts.cancel_requested_at is None
+            return CheckoutState.PREPARING if is_wanted else CheckoutState.CHECKING
         case AttemptStatus.OPEN:
             payable = facts.links is not None and now < (facts.attempt_expires_at or now)
             return CheckoutState.READY if payable else CheckoutState.CHECKING
