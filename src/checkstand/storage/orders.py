@@ -106,6 +106,9 @@ _LIST_TO_EXPIRE = statement(
            SELECT 1 FROM anomalies y
             WHERE (y.account_id, y.order_id) = (o.account_id, o.order_id)
               AND y.resolved_at IS NULL AND y.kind = ANY($3::text[]))
+       AND NOT EXISTS (
+           SELECT 1 FROM accounts c
+            WHERE c.account_id = o.account_id AND c.halted_reason IS NOT NULL)
      ORDER BY o.expires_at, o.account_id, o.order_id
      LIMIT $2
     """,
