@@ -7,26 +7,22 @@ prints its answer as JSON. What an option means is said there, in the simulator'
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-DONE: Final = 0
-FAILED: Final = 1
-WRONG_USAGE: Final = 2
-_DEFAULT_URL: Final = "http://127.0.0.1:8081"
+from checkstand.cli.simulator_faults import app as faults
+from checkstand.cli.simulator_requests import DEFAULT_URL, DONE, Url, call, post
 
 app = App(
     name="simulator",
     help="Run a local Binance Pay to build against, or control one that runs. No money is real.",
 )
-faults = App(name="faults", help="What goes wrong, and for whom.")
 app.command(faults)
 
 
@@ -40,7 +36,6 @@ def _check_object(_: Any, text: str | None) -> None:
         raise ValueError("takes a JSON object")
 
 
-_Url = Annotated[str, Parameter(help="Where the simulator runs.")]
 _MerchantId = Annotated[
     str | None, Parameter(help="Whose order, where two merchants use one trade number.")
 ]
@@ -110,7 +105,7 @@ def pay(
     webhook: bool = True,
     tops_up: bool = True,
     merchant_id: _MerchantId = None,
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> int:
     """Pay an order.
 
@@ -144,39 +139,22 @@ def pay(
         "tops_up": tops_up,
         "merchant_id": merchant_id,
     }
-    return _post(url, _order(reference, "pay"), **options)
+    return post(url, _order(reference, "pay"), **options)
 
 
-@app.command
-def cancel(
-    reference: _Reference, *, merchant_id: _MerchantId = None, url: _Url = _DEFAULT_URL
-) -> int:
-    """Let the payer walk away; the order stays open."""
-    return _post(url, _order(reference, "cancel"), merchant_id=merchant_id)
+def _add_act(name: str, words: str) -> None:
+    def act(
+        reference: _Reference, *, merchant_id: _MerchantId = None, url: Url = DEFAULT_URL
+    ) -> int:
+        return post(url, _order(reference, name), merchant_id=merchant_id)
+
+    app.command(act, name=name, help=words)
 
 
-@app.command
-def fail(
-    reference: _Reference, *, merchant_id: _MerchantId = None, url: _Url = _DEFAULT_URL
-) -> int:
-    """Let the payment fail: the order ends in ERROR."""
-    return _post(url, _order(reference, "fail"), merchant_id=merchant_id)
-
-
-@app.command
-def pending(
-    reference: _Reference, *, merchant_id: _MerchantId = None, url: _Url = _DEFAULT_URL
-) -> int:
-    """Let the payer start to pay: the order cannot be closed any more."""
-    return _post(url, _order(reference, "pending"), merchant_id=merchant_id)
-
-
-@app.command
-def expire(
-    reference: _Reference, *, merchant_id: _MerchantId = None, url: _Url = _DEFAULT_URL
-) -> int:
-    """End an unpaid order as if its time had passed."""
-    return _post(url, _order(reference, "expire"), merchant_id=merchant_id)
+_add_act("cancel", "Let the payer walk away; the order stays open.")
+_add_act("fail", "Let the payment fail: the order ends in ERROR.")
+_add_act("pending", "Let the payer start to pay: the order cannot be closed any more.")
+_add_act("expire", "End an unpaid order as if its time had passed.")
 
 
 @app.command
@@ -185,7 +163,7 @@ def refund(
     *,
     amount: Decimal | None = None,
     merchant_id: _MerchantId = None,
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> int:
     """Refund in the portal: at once, and no webhook tells of it.
 
@@ -194,7 +172,7 @@ def refund(
     amount
         How much; all that is left otherwise.
     """
-    return _post(url, _order(reference, "refund"), amount=amount, merchant_id=merchant_id)
+    return post(url, _order(reference, "refund"), amount=amount, merchant_id=merchant_id)
 
 
 @app.command
@@ -207,7 +185,7 @@ def send_webhook(
     bad_signature: bool = False,
     timestamp_ms: int | None = None,
     merchant_id: _MerchantId = None,
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> int:
     """Send a webhook about an order now: the last one again, or one made up.
 
@@ -232,76 +210,7 @@ def send_webhook(
         "timestamp_ms": timestamp_ms,
         "merchant_id": merchant_id,
     }
-    return _post(url, _order(reference, "send-webhook"), **options)
-
-
-@faults.default
-def list_faults(*, url: _Url = _DEFAULT_URL) -> int:
-    """List the faults in force."""
-    return _call(url, "GET", "/faults")
-
-
-@faults.command(name="add")
-def add_fault(
-    kind: str,
-    parameters: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
-    /,
-    *,
-    endpoint: str | None = None,
-    order: str | None = None,
-    merchant_id: str | None = None,
-    biz_status: str | None = None,
-    times: int = 1,
-    forever: Annotated[bool, Parameter(negative=())] = False,
-    probability: float = 1.0,
-    url: _Url = _DEFAULT_URL,
-) -> int:
-    """Put a fault in force.
-
-    Parameters
-    ----------
-    kind
-        What goes wrong; a wrong word is answered by all the right ones.
-    parameters
-        What the kind takes, as seconds=30 or status=500.
-    endpoint
-        Strikes this call only: /v3/order.
-    order
-        Strikes the order of this trade number only.
-    merchant_id
-        Strikes this merchant only.
-    biz_status
-        Strikes webhooks of this status only.
-    times
-        How often it strikes.
-    forever
-        Strikes until it is taken back.
-    probability
-        How likely it strikes, above 0 and at most 1.
-    """
-    options = {
-        "kind": kind,
-        "endpoint": endpoint,
-        "merchant_trade_no": order,
-        "merchant_id": merchant_id,
-        "biz_status": biz_status,
-        "probability": probability,
-        **dict(map(_parameter, parameters or [])),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    return _call(url, "POST", "/faults", {**given, "times": None if forever else times})
-
-
-@faults.command(name="remove")
-def remove_fault(number: int, *, url: _Url = _DEFAULT_URL) -> int:
-    """Take one fault back."""
-    return _call(url, "DELETE", f"/faults/{number}")
-
-
-@faults.command(name="clear")
-def clear_faults(*, url: _Url = _DEFAULT_URL) -> int:
-    """Take all faults back."""
-    return _call(url, "DELETE", "/faults")
+    return post(url, _order(reference, "send-webhook"), **options)
 
 
 @app.command
@@ -312,7 +221,7 @@ def clock(
     advance: float | None = None,
     speed: float | None = None,
     settle: bool | None = None,
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> int:
     """Show the clock, or move it.
 
@@ -337,12 +246,12 @@ def clock(
         "settle": settle,
     }
     if all(value is None for value in options.values()):
-        return _call(url, "GET", "/clock")
-    return _post(url, "/clock", **options)
+        return call(url, "GET", "/clock")
+    return post(url, "/clock", **options)
 
 
 @app.command
-def state(reference: str | None = None, *, url: _Url = _DEFAULT_URL) -> int:
+def state(reference: str | None = None, *, url: Url = DEFAULT_URL) -> int:
     """Print everything the simulator knows, or one order.
 
     Parameters
@@ -351,11 +260,11 @@ def state(reference: str | None = None, *, url: _Url = _DEFAULT_URL) -> int:
         A trade number or a prepay id.
     """
     path = "/state" if reference is None else f"/orders/{quote(reference, safe='')}"
-    return _call(url, "GET", path)
+    return call(url, "GET", path)
 
 
 @app.command
-def rotate(*, keeps_old: bool = True, url: _Url = _DEFAULT_URL) -> int:
+def rotate(*, keeps_old: bool = True, url: Url = DEFAULT_URL) -> int:
     """Sign webhooks with a new key from now on.
 
     Parameters
@@ -363,7 +272,7 @@ def rotate(*, keeps_old: bool = True, url: _Url = _DEFAULT_URL) -> int:
     keeps_old
         The old one stays listed.
     """
-    return _post(url, "/certificates/rotate", keeps_old=keeps_old)
+    return post(url, "/certificates/rotate", keeps_old=keeps_old)
 
 
 @app.command
@@ -373,7 +282,7 @@ def balance(
     amount: Decimal,
     *,
     spot: Annotated[bool, Parameter(negative=())] = False,
-    url: _Url = _DEFAULT_URL,
+    url: Url = DEFAULT_URL,
 ) -> int:
     """Say what a merchant or payer has of a coin.
 
@@ -390,11 +299,11 @@ def balance(
     """
     wallet = "SPOT_WALLET" if spot else "FUNDING_WALLET"
     path = f"/wallets/{quote(owner, safe='')}"
-    return _post(url, path, currency=currency, balance=amount, wallet=wallet)
+    return post(url, path, currency=currency, balance=amount, wallet=wallet)
 
 
 @app.command(name="export")
-def export_state(file: Path | None = None, *, url: _Url = _DEFAULT_URL) -> int:
+def export_state(file: Path | None = None, *, url: Url = DEFAULT_URL) -> int:
     """Write everything as JSON, secrets and private keys included.
 
     Parameters
@@ -402,16 +311,11 @@ def export_state(file: Path | None = None, *, url: _Url = _DEFAULT_URL) -> int:
     file
         Where to; standard output otherwise.
     """
-    status, content = _request(url, "GET", "/export", b"")
-    if status != 200 or file is None:
-        return _show(status, content)
-    file.touch(mode=0o600)
-    file.write_bytes(content)
-    return DONE
+    return call(url, "GET", "/export", file=file)
 
 
 @app.command(name="import")
-def import_state(file: Path, *, url: _Url = _DEFAULT_URL) -> int:
+def import_state(file: Path, *, url: Url = DEFAULT_URL) -> int:
     """Put an exported state in place of everything.
 
     Parameters
@@ -419,7 +323,7 @@ def import_state(file: Path, *, url: _Url = _DEFAULT_URL) -> int:
     file
         What export wrote.
     """
-    return _show(*_request(url, "POST", "/import", file.read_bytes()))
+    return call(url, "POST", "/import", file.read_bytes())
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -439,53 +343,3 @@ def _raw(text: str) -> Any:
     import msgspec
 
     return msgspec.Raw(text.encode())
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    """Return name and value of `seconds=30`; a code is text although it looks like a number."""
-    name, _, value = text.partition("=")
-    try:
-        return name, value if name == "code" else json.loads(value)
-    except ValueError:
-        return name, value
-
-
-def _post(url: str, path: str, /, **options: Any) -> int:
-    """Post the options that were given."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return _call(url, "POST", path, given)
-
-
-def _call(url: str, method: str, path: str, options: dict[str, Any] | None = None) -> int:
-    import msgspec
-
-    body = b"" if options is None else msgspec.json.encode(options)  # Decimals become text
-    return _show(*_request(url, method, path, body))
-
-
-def _request(url: str, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-    import httpcore2
-
-    try:
-        answer = httpcore2.request(method, f"{url.rstrip('/')}/simulator{path}", content=body)
-    except (httpcore2.NetworkError, httpcore2.UnsupportedProtocol, OSError) as error:
-        words = f"no simulator answers at {url} ({error}): start one with `checkstand simulator`"
-        return 0, json.dumps({"error": words}).encode()
-    return answer.status, answer.content
-
-
-def _show(status: int, content: bytes) -> int:
-    """Print an answer as it is, but readable; say which exit code it asks for."""
-    import msgspec
-
-    try:
-        readable = msgspec.json.format(content, indent=2).decode()
-        error = "" if status == 200 else json.loads(content)["error"]
-    except (msgspec.DecodeError, KeyError):
-        status, error = 0, f"what answers is no simulator: HTTP status {status}"
-    else:
-        if not error:
-            print(readable)
-            return DONE
-    print(f"checkstand: {error}", file=sys.stderr)
-    return WRONG_USAGE if status == 400 else FAILED
