@@ -1,0 +1,41 @@
+"""The measuring programs run: a few calls of each, with no claim about their figures."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCH / arguments[0]), *arguments[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+
+
+def test_the_sdk_is_measured_beside_the_official_connector() -> None:
+    done = run("sdk.py", "--calls", "3", "--rounds", "1")
+
+    assert done.stderr == ""
+    rows = [line for line in done.stdout.splitlines() if re.search(r"\d µs +\d+\.\d\d", line)]
+    assert [row.split("  ")[0] for row in rows][:3] == [
+        "official connector (requests)",
+        "SDK, sync, default",
+        "SDK, async, default",
+    ]
+    assert "import checkstand.binance" in done.stdout
+
+
+def test_verify_survives_a_thousand_broken_notifications() -> None:
+    done = run("fuzz_verify.py", "--inputs", "1000", "--seed", "7")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    counts = [int(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert sum(counts) == 1000
+    for how in ("BadSignature", "MissingHeader", "PayNotice", "UnreadableNotification"):
+        assert how in done.stdout
