@@ -116,7 +116,9 @@ _MAKE_DUE = statement(
     """
     UPDATE attempts SET due_at = least(coalesce(due_at, $3), $3), hinted_at = $3
      WHERE account_id = $1 AND order_id = $2
-       AND status IN ('SUBMITTING', 'OPEN', 'CLOSING')
+       AND status IN ('SUBMITTING', 'OPEN', 'CLOSING', 'CLOSED', 'LAPSED')
+       AND number = (
+           SELECT max(number) FROM attempts WHERE account_id = $1 AND order_id = $2)
        AND (hinted_at IS NULL OR hinted_at <= $4)
     RETURNING attempt_id
     """,
@@ -188,7 +190,10 @@ async def find_by_prepay_ids(
 async def make_due(
     tx: Transaction, account_id: UUID, order_id: UUID, *, now: datetime, last_before: datetime
 ) -> bool:
-    """Let the live attempt of an order be asked about now, unless that was so just before."""
+    """Let the newest attempt of an order be asked about now, unless that was so just before.
+
+    One that ended unpaid too: who paid in its last second finds the page saying so.
+    """
     return await tx.row(_MAKE_DUE, account_id, order_id, now, last_before) is not None
 
 
