@@ -102,6 +102,7 @@ async def test_same_request_id_pays_out_once(shop: Any) -> None:
     control.set_balance(ME, "USDT", "5")
 
     first = await shop.call("/payout/transfer", batch(line(1)))
+    await control.advance(1)
     again = await shop.call("/payout/transfer", batch(line(1)))
     await control.advance(1)
 

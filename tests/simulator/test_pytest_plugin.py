@@ -77,10 +77,19 @@ def test_synchronous_test_pays_an_order_and_every_test_has_a_simulator_of_its_ow
             assert call(binance_pay_simulator, "/v2/order/query", query)["code"] == "400000"
             with pytest.raises(LookupError, match="no order"):
                 control.pay("T9")
+
+        def test_moves_the_clock_in_the_simulators_own_loop(binance_pay_simulator):
+            control = binance_pay_simulator.control
+            order = {**ORDER, "webhookUrl": "http://127.0.0.1:1/hook"}
+            call(binance_pay_simulator, "/v3/order", order)
+
+            control.clock.advance(3600)  # its expiry starts a webhook, which needs that loop
+
+            assert control.order("T1").status == "EXPIRED"
         """,
     )
 
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=3)
 
 
 def test_asynchronous_test_receives_the_webhook_in_its_own_loop(
