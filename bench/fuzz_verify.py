@@ -28,7 +28,7 @@ from checkstand.binance import (
 )
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-SERIAL, NONCE = "0A1B2C3D4E5F60718293A4B5C6D7E8F9", "n" * 32
+SERIAL, NONCE = "A" * 32, "n" * 32
 TIMESTAMP = str(int(NOW.timestamp() * 1000))
 NAMES = tuple(
     f"BinancePay-{name}" for name in ("Certificate-SN", "Nonce", "Timestamp", "Signature")
