@@ -24,6 +24,9 @@ from checkstand.storage.notices import StoredNotice
 
 #: A notice signed this far in the future is not a matter of clocks any more.
 _FUTURE_SECONDS = 300.0
+#: The database keeps no NUL in text, and what Binance says of our orders has none: a notice that
+#: spells one is kept as it came, like any other that we cannot read.
+_NUL = b"\\u0000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +92,20 @@ def _verify(
         account_id=account.account_id,
         notice_id=resources.ids.new(),
         fingerprint=_fingerprint(account.account_id, known, raw),
-        biz_type=known.biz_type or "",
-        biz_id=known.biz_id or "",
-        biz_status=known.biz_status or "",
+        biz_type=_storable(known.biz_type),
+        biz_id=_storable(known.biz_id),
+        biz_status=_storable(known.biz_status),
         serial=known.serial,
         signed_at=known.signed_at or now,
         received_at=now,
         own_path=notice_path is not None,
         raw=raw,
     )
-    return VerifiedNotice(stored=stored, notification=notification)
+    return VerifiedNotice(stored=stored, notification=None if _NUL in raw else notification)
+
+
+def _storable(text: str | None) -> str:
+    return (text or "").replace("\x00", "\ufffd")
 
 
 def _account_of(
