@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
+from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = App(
 )
 keys = App(name="keys", help="API keys for the shop's programs.")
 app.command(keys)
+app.command(simulator)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -113,53 +115,6 @@ def migrate() -> int:
     async def go() -> int:
         async with opening_database(settings, observer=observer_of(settings)):
             print("the database is at the newest schema")
-        return DONE
-
-    return _run(go())
-
-
-@app.command
-def simulator(
-    *,
-    port: Port | None = None,
-    host: str = "127.0.0.1",
-    api_key: str | None = None,
-    api_secret: str | None = None,
-    merchant_id: str | None = None,
-    webhook_url: str | None = None,
-    seed: int | None = None,
-) -> int:
-    """Run a local Binance Pay to build against. No money in it is real.
-
-    Parameters
-    ----------
-    port
-        Port to listen on (8081), 0 picks a free one.
-    host
-        Address to listen on.
-    api_key
-        The merchant's API key ("simulator").
-    api_secret
-        The merchant's API secret ("simulator").
-    merchant_id
-        The merchant's id ("900000001").
-    webhook_url
-        Where notices go whose order names no address of its own.
-    seed
-        Replays the same randomness.
-    """
-    from checkstand.simulator import server
-
-    async def go() -> int:
-        await server.serve(
-            host=host,
-            port=server.DEFAULT_PORT if port is None else port,
-            api_key=api_key or server.DEFAULT_API_KEY,
-            api_secret=api_secret or server.DEFAULT_API_SECRET,
-            merchant_id=merchant_id or server.DEFAULT_MERCHANT_ID,
-            webhook_url=webhook_url,
-            seed=seed,
-        )
         return DONE
 
     return _run(go())
