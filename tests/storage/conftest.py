@@ -109,14 +109,14 @@ class Store:
         finally:
             await connection.close()
 
-    async def until_somebody_waits(self) -> None:
-        """Return as soon as a statement waits for another transaction's lock."""
+    async def until_somebody_waits(self, *, count: int = 1) -> None:
+        """Return as soon as so many statements wait for other transactions' locks."""
         question = (
             "SELECT 1 FROM pg_stat_activity"
             " WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
         for _ in range(500):
-            if await self.sql(question):
+            if len(await self.sql(question)) >= count:
                 return
             await asyncio.sleep(0.01)
         raise AssertionError("nobody waits")

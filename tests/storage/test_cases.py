@@ -89,6 +89,26 @@ async def test_amounts_keep_their_digits_from_text_to_text(store: Any, text: str
     assert render_order(written, public_url="")["amount"] == text
 
 
+async def test_changed_order_comes_back_as_it_was_changed(store: Any) -> None:
+    case = await store.open_case()
+    moments = [store.noon + timedelta(seconds=n) for n in range(3)]
+    decision = Decision.nothing(case).move(
+        OrderStatus.PAID,
+        actor="binance",
+        reason="",
+        reference=None,
+        at=store.noon,
+        settled_by=uuid4(),
+        paid_at=moments[0],
+        fulfilled_at=moments[1],
+        cancel_requested_at=moments[2],
+    )
+
+    await store.save(decision)
+
+    assert (await store.read(case.order)).order == decision.case.order
+
+
 async def test_attempt_with_every_field_comes_back_as_it_was(store: Any) -> None:
     order = store.order()
     moments = [store.noon + timedelta(seconds=n) for n in range(9)]

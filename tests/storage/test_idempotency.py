@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from checkstand.storage import idempotency
-from checkstand.storage.database import Transaction
+from checkstand.storage.database import STATEMENTS, Transaction
 from checkstand.storage.idempotency import Claim, ClaimOutcome, KeyedRequest
 
 
@@ -153,12 +153,25 @@ async def test_of_many_at_once_exactly_one_goes_on(store: Any) -> None:
     assert outcomes.count(ClaimOutcome.RUNNING) == 7
 
 
-async def test_of_many_that_find_a_dead_holder_exactly_one_takes_over(store: Any) -> None:
-    await _claim(store, _request(store))
+async def test_of_two_that_find_a_dead_holder_one_takes_over(store: Any, gate: Any) -> None:
+    """Both have seen that the key is there before either has taken it."""
+    dead = _request(store)
+    await _claim(store, dead)
+    lock = STATEMENTS["idempotency_keys.lock"]
 
-    claims = await asyncio.gather(*(_claim(store, _request(store), after=60) for _ in range(8)))
+    async def hold(tx: Transaction) -> None:
+        await tx.row(lock, dead.account_id, dead.route, dead.key)
+        await gate.pass_through()
 
-    assert [claim.outcome for claim in claims].count(ClaimOutcome.OURS) == 1
+    holding = asyncio.create_task(store.database.run(hold, name="hold"))
+    await gate.reached.wait()
+    both = [asyncio.create_task(_claim(store, _request(store), after=60)) for _ in range(2)]
+    await store.until_somebody_waits(count=2)
+    gate.opened.set()
+    await holding
+
+    outcomes = sorted(claim.outcome for claim in await asyncio.gather(*both))
+    assert outcomes == [ClaimOutcome.OURS, ClaimOutcome.RUNNING]
 
 
 async def test_holder_that_goes_away_before_it_commits_leaves_the_key_free(store: Any) -> None:
