@@ -26,7 +26,7 @@ async def refresh_order(resources: Resources, *, account_id: UUID, order_id: UUI
             raise order_not_found(order_id)
         return case
 
-    return await resources.database.read(read)
+    return await resources.database.read(read, snapshot=True)
 
 
 async def ask_soon(resources: Resources, *, account_id: UUID, order_id: UUID) -> bool:

@@ -68,7 +68,8 @@ async def list_orders(
         found = await cases.get_many(tx, keys)
         return OrderPage(cases=[found[key] for key in keys], has_more=len(rows) > limit)
 
-    return await database.read(read)
+    # On one snapshot: an order and its payments are written together and must be read so.
+    return await database.read(read, snapshot=True)
 
 
 async def find_order(database: Database, account_id: UUID, order_id: UUID) -> Case | None:
@@ -78,7 +79,7 @@ async def find_order(database: Database, account_id: UUID, order_id: UUID) -> Ca
     async def read(tx: Transaction) -> Case | None:
         return (await cases.get_many(tx, [key])).get(key)
 
-    return await database.read(read)
+    return await database.read(read, snapshot=True)
 
 
 async def find_order_by_merchant_id(

@@ -160,9 +160,9 @@ class Database:
         """
         return await self._persist(lambda: self._once(step, name=name, lock_wait_ms=lock_wait_ms))
 
-    async def read(self, step: Step[T]) -> T:
-        """Run a step that only reads, each statement on its own."""
-        return await self._persist(lambda: self._reading(step))
+    async def read(self, step: Step[T], *, snapshot: bool = False) -> T:
+        """Run a step that only reads: each statement on its own, or all on one snapshot."""
+        return await self._persist(lambda: self._reading(step, snapshot=snapshot))
 
     async def learn_time(self, clock: HostClock) -> None:
         """Bring a host's clock onto the database's, on which due times and leases are kept."""
@@ -190,9 +190,12 @@ class Database:
             self._observer.after(f"commit {name}")
             return result
 
-    async def _reading(self, step: Step[T]) -> T:
+    async def _reading(self, step: Step[T], *, snapshot: bool) -> T:
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
-            return await step(Transaction(connection, self._observer))
+            if not snapshot:
+                return await step(Transaction(connection, self._observer))
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await step(Transaction(connection, self._observer))
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         for number in range(1, _TRIES_MAX + 1):
