@@ -127,15 +127,21 @@ def install(app: FastAPI) -> None:
         return _render_http(error)
 
     async def unexpected(request: Request, error: Exception) -> Response:
-        # Never the address itself: checkout tokens and notice paths are in it.
-        route = request.scope.get("route")
-        _log.error("unexpected error", route=getattr(route, "path", None), exc_info=error)
+        _log.error("unexpected error", route=_route_of(request), exc_info=error)
         return problem(500, "internal_error", "something went wrong here; it has been logged")
 
     app.add_exception_handler(CheckstandError, ours)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _route_of(request: Request) -> str:
+    """Name an address without what fills it: checkout tokens and notice paths are secrets."""
+    path: str = request.scope["path"]
+    for name, value in request.path_params.items():
+        path = path.replace(str(value), f"{{{name}}}")
+    return f"{request.method} {path}"
 
 
 _CODES_OF_HTTP: Final = {
