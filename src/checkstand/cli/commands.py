@@ -10,15 +10,14 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.ports import Port
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError
 
 if TYPE_CHECKING:
     from checkstand.settings import Settings
-
-Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -221,7 +220,7 @@ async def _show(settings: "Settings", ports: Any) -> int:
         return await _until_stopped()
 
 
-def _settings(*, host: str | None = None, port: Port | None = None) -> "Settings":
+def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
     from checkstand.observability import configure_logs
     from checkstand.settings import read_settings
 

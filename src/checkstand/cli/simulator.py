@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
+from checkstand.cli.ports import Port
 from checkstand.cli.simulator_faults import app as faults
 from checkstand.cli.simulator_requests import DEFAULT_URL, DONE, Url, call, post
 
@@ -45,7 +46,7 @@ _Reference = Annotated[str, Parameter(help="A trade number or a prepay id.")]
 @app.default
 def serve(
     *,
-    port: int | None = None,
+    port: Port | None = None,
     host: str = "127.0.0.1",
     public_url: str | None = None,
     api_key: str | None = None,
