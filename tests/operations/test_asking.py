@@ -113,3 +113,37 @@ async def test_queries_that_answer_for_another_merchant_stop_the_account(gateway
         now=gateway.resources.clock.now(),
     )
     assert "900000001" in str(gateway.resources.accounts.list_all()[0].halted_reason)
+
+
+async def test_last_look_is_taken_again_when_binance_was_away(gateway: Any) -> None:
+    created = await gateway.create(expires_in=60)
+    order_id = created.json["order_id"]
+    control = gateway.simulator.control
+    await control.advance(70)
+    await gateway.until(order_id, "EXPIRED")
+    for hours in (1, 3, 25):
+        before = await _queries(gateway, order_id)
+        await control.advance(hours * 3600)
+        await _asked(gateway, order_id, before + 1)
+
+    # More than one call tries in its own patience, at the look 72 hours after the end.
+    fault = control.faults.add("http_5xx_before_effect", endpoint="/v2/order/query", times=None)
+    before = await _queries(gateway, order_id)
+    await control.advance(48 * 3600)
+    await _asked(gateway, order_id, before + 1)
+    control.faults.remove(fault.number)
+    control.pay(gateway.trade_numbers()[0], force=True, webhook=False)
+    await control.advance(3700)
+
+    await gateway.until(order_id, "PAID")
+
+
+async def _asked(gateway: Any, order_id: str, number: int) -> None:
+    """Wait until that many queries were answered, one way or another."""
+    for _ in range(400):
+        timeline = await gateway.timeline(order_id)
+        answers = [e for e in timeline if e["actor"] == "binance" and "/query" in e["summary"]]
+        if len(answers) >= number:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{number} queries were never answered")

@@ -11,7 +11,7 @@ lease, who decides from the row alone:
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -26,6 +26,9 @@ from checkstand.storage import accounts, calls, cases
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
+
+#: When Binance was away at the very last look at an attempt.
+_LAST_LOOK_AGAIN = timedelta(hours=1)
 
 _ENDPOINTS = {
     NextStep.SUBMIT: "/v3/order",
@@ -216,7 +219,10 @@ def _without_report(attempt: Attempt, step: NextStep, answer: Answer, *, now: da
         attempt = replace(attempt, close_accepted_at=now)
     elif step is NextStep.ASK:
         attempt = replace(attempt, asks=attempt.asks + 1)
-    return replace(attempt, due_at=next_look(attempt, now=now))
+    due_at = next_look(attempt, now=now)
+    if due_at is None and answer.outcome in {Outcome.UNKNOWN, Outcome.UNAVAILABLE}:
+        due_at = now + _LAST_LOOK_AGAIN  # the last look told nothing, so it was not the last
+    return replace(attempt, due_at=due_at)
 
 
 def _heed_hint(decision: Decision, planned: PlannedCall, *, now: datetime) -> Decision:
