@@ -1,5 +1,6 @@
 """The shopper's page on the real house: the port `Checkouts`, on queries and operations."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -98,24 +99,19 @@ class CheckoutDesk:
 
     async def cancel(self, token: str) -> bool:
         """Start the safe close."""
-        found = await self._facts(token)
-        if found is None:
-            return False
-        account_id, facts = found
-        try:
-            await cancel_order(self._resources, account_id=account_id, order_id=facts.order_id)
-        except CheckstandError:
-            return False
-        return True
+        return await self._act(token, cancel_order)
 
     async def renew(self, token: str) -> bool:
         """Start to replace the code."""
+        return await self._act(token, renew_order)
+
+    async def _act(self, token: str, operation: Callable[..., Awaitable[object]]) -> bool:
         found = await self._facts(token)
         if found is None:
             return False
         account_id, facts = found
         try:
-            await renew_order(self._resources, account_id=account_id, order_id=facts.order_id)
+            await operation(self._resources, account_id=account_id, order_id=facts.order_id)
         except CheckstandError:
             return False
         return True
