@@ -9,6 +9,7 @@ failures are not told apart as the SDK's own transport does.
 # ruff: noqa: T201
 
 import asyncio
+import os
 import ssl
 import sys
 import time
@@ -209,9 +210,10 @@ def main(client: str, call: str, address: str, certificate: str, count: int) -> 
     """Measure one client."""
     act = CLIENTS[client](call, address, certificate)
     if client.startswith("async"):
-        print(asyncio.run(microseconds_async(act, count)))
+        print(asyncio.run(microseconds_async(act, count)), flush=True)
     else:
-        print(microseconds(act, count))
+        print(microseconds(act, count), flush=True)
+    os._exit(0)  # a library with threads of its own need not survive the interpreter's end
 
 
 if __name__ == "__main__":

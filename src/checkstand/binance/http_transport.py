@@ -1,10 +1,11 @@
 """The two transports over httpcore2: kept-alive connections, TLS always verified, nothing else.
 
 No redirects, no cookies, no proxies from the environment. Whether a request can have reached
-Binance is not guessed from the kind of failure: httpcore2 asks for the body only once the headers
-have been written, and without its whole body a request is none. So "was the body asked for?" is
-the answer, for a refused connection, a failed handshake, a full pool and a kept-alive connection
-that the other side had closed alike.
+Binance is not guessed from the kind of failure: httpcore2 asks for the body only once it has dealt
+with the headers, and without its whole body a request is none. So "was the body asked for?" is the
+answer, for a refused connection, a failed handshake, a full pool and a kept-alive connection that
+the other side had closed alike. (The asynchronous network holds the headers back to write both at
+once; where it could not write at all it says so.)
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import httpcore2
 
+from checkstand.binance.asyncio_network import AsyncioNetwork, NothingWritten
 from checkstand.binance.transport import Answer, NeverSent, NoAnswer, Request, TransportFailure
 
 #: A host that does not pick up within this is down; what is left of the time is for a retry.
@@ -48,6 +50,7 @@ class AsyncHttpTransport:
             ssl_context=_verifying(ssl_context),
             max_connections=CONNECTIONS_MAX,
             keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=AsyncioNetwork(),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -150,7 +153,7 @@ class _Body:
 def _classified(failure: Exception, *, handed_over: bool) -> TransportFailure:
     timed_out = isinstance(failure, httpcore2.TimeoutException | TimeoutError)
     what = "timed out" if timed_out else (str(failure) or type(failure).__name__)
-    if handed_over:
+    if handed_over and not isinstance(failure, NothingWritten):
         return NoAnswer(f"no answer: {what}", timed_out=timed_out)
     return NeverSent(f"not sent: {what}", timed_out=timed_out)
 
