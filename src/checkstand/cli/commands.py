@@ -1,4 +1,6 @@
-"""Every command as a function; each loads what it needs when it runs, so that help is quick."""
+"""Every command as a function; each loads what it needs when it runs, so that help is quick, and
+after its settings, so that a wrong one is said at once.
+"""
 
 import asyncio
 import contextlib
@@ -76,14 +78,12 @@ def serve(
     worker
         Also do the background duties in this process.
     """
-    from checkstand.app import running_gateway
-
     settings = _settings(host=host, port=port)
+    from checkstand.app import running_gateway
 
     async def go() -> int:
         async with running_gateway(settings, with_worker=worker) as (address, _):
-            print(f"ready {address}", flush=True)
-            return await _until_stopped()
+            return await _until_stopped(f"ready {address}")
 
     return _run(go())
 
@@ -91,15 +91,13 @@ def serve(
 @app.command
 def worker() -> int:
     """Do the background duties alone: ask Binance, deliver events, expire orders."""
+    settings = _settings()
     from checkstand.app import building_house
     from checkstand.jobs.worker import running_worker
 
-    settings = _settings()
-
     async def go() -> int:
         async with building_house(settings) as resources, running_worker(resources):
-            print("ready worker", flush=True)
-            return await _until_stopped()
+            return await _until_stopped("ready worker")
 
     return _run(go())
 
@@ -107,9 +105,8 @@ def worker() -> int:
 @app.command
 def migrate() -> int:
     """Bring the database to the newest schema. `serve` and `worker` do it too."""
-    from checkstand.app import observer_of, opening_database
-
     settings = _settings()
+    from checkstand.app import observer_of, opening_database
 
     async def go() -> int:
         async with opening_database(settings, observer=observer_of(settings)):
@@ -140,9 +137,9 @@ def demo(
     shop_port
         The sample shop's port (8082).
     """
+    settings = _settings(port=port)
     from checkstand.demo.stage import SHOP_PORT, SIMULATOR_PORT, Ports
 
-    settings = _settings(port=port)
     if auto:
         return _run(_buy_alone(settings, Ports(gateway=0, simulator=0, shop=0)))
     ports = Ports(
@@ -164,11 +161,10 @@ def create(name: str, /, *, scope: tuple[str, ...] = ()) -> int:
     scope
         What it may do; may be repeated. All of it when none is given.
     """
+    settings = _settings()
     from checkstand.app import building_house
     from checkstand.operations.manage_keys import create_key
     from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
-
-    settings = _settings()
 
     async def go() -> int:
         async with building_house(settings) as house:
@@ -207,17 +203,18 @@ async def _show(settings: "Settings", ports: Any) -> int:
 
     async with setting_stage(settings, ports=ports) as stage:
         order = await purchase.buy(stage)
-        print(f"ready {stage.gateway_url}")
-        print()
-        print(f"  Checkout page   {order.checkout_url}")
-        print(f"  The shop says   {stage.shop.url}/orders/{order.merchant_order_id}")
-        print(f"  Buy once more   {stage.shop.url}/")
-        print(f"  Simulator       {stage.simulator_url}/")
-        print(f"  An API key      {stage.api_key}")
-        print()
-        print("Open the checkout page, follow its button to the simulated wallet, and pay.")
-        print("Ctrl-C stops everything; nothing is kept.", flush=True)
-        return await _until_stopped()
+        return await _until_stopped(
+            f"ready {stage.gateway_url}",
+            "",
+            f"  Checkout page   {order.checkout_url}",
+            f"  The shop says   {stage.shop.url}/orders/{order.merchant_order_id}",
+            f"  Buy once more   {stage.shop.url}/",
+            f"  Simulator       {stage.simulator_url}/",
+            f"  An API key      {stage.api_key}",
+            "",
+            "Open the checkout page, follow its button to the simulated wallet, and pay.",
+            "Ctrl-C stops everything; nothing is kept.",
+        )
 
 
 def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
@@ -242,9 +239,11 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(work)
 
 
-async def _until_stopped() -> int:
-    """Wait for SIGINT or SIGTERM; say which exit code it asks for."""
+async def _until_stopped(*announced: str) -> int:
+    """Say what is ready, then wait for SIGINT or SIGTERM; return the exit code it asks for."""
     async with _stop_signals() as stopped:
+        # Whoever reads this may answer with a signal at once, so both are caught by now.
+        print(*announced, sep="\n", flush=True)
         number = await stopped
     return INTERRUPTED if number == signal.SIGINT else DONE
 

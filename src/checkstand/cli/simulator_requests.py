@@ -3,11 +3,25 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
 DEFAULT_URL: Final = "http://127.0.0.1:8081"
-Url = Annotated[str, Parameter(help="Where the simulator runs.")]
+
+
+def _check_url(_: Any, url: str) -> None:
+    """Refuse what no request could go to; an argument's validator raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"Takes an address such as {DEFAULT_URL}")
+
+
+Url = Annotated[str, Parameter(help="Where the simulator runs.", validator=_check_url)]
 DONE: Final = 0
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
