@@ -28,8 +28,10 @@ from checkstand.storage.embedded.process import become, server_account
 DEADLINE_SECONDS = 45.0
 
 USER = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
+# Whoever runs the suite in the background may have had interrupts ignored from the start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from checkstand.storage.embedded import EmbeddedPostgres
 data_dir, settings, database = sys.argv[1:]
 with EmbeddedPostgres.start(Path(data_dir), settings=json.loads(settings)) as server:
