@@ -88,21 +88,27 @@ def test_a_large_request_arrives_whole(run: Any, server: Any) -> None:
     assert json.loads(server.received[0].body) == {"text": text}
 
 
-def test_headers_and_body_leave_together(run: Any) -> None:
+def test_headers_wait_for_the_body(run: Any) -> None:
     chunks: list[bytes] = []
+    arrived = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         chunks.append(await reader.read(65536))
+        arrived.set()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
         writer.close()
 
+    async def slow_body() -> AsyncIterator[bytes]:
+        # As long as it likes: nothing may come before it. Correct code never depends on the time.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(arrived.wait(), 0.2)
+        yield b"{}"
+
     async def call() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with httpcore2.AsyncConnectionPool(network_backend=AsyncioNetwork()) as pool:
-            await pool.request("POST", f"http://127.0.0.1:{port}/", content=b"{}")
-        server.close()
-        await server.wait_closed()
+        async with server, httpcore2.AsyncConnectionPool(network_backend=AsyncioNetwork()) as pool:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            await pool.request("POST", url, headers={"Content-Length": "2"}, content=slow_body())
 
     run(call())
 
