@@ -113,12 +113,18 @@ def parse_port(text: str, name: str) -> int:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    # Compared without what all of them begin with, or any two would look alike.
+    tails = {_tail(name): name for name in SETTINGS}
     for name in sorted(environment):
         known = name.removesuffix("_FILE")
         if name.startswith("CHECKSTAND_") and known not in SETTINGS:
-            close = difflib.get_close_matches(known, SETTINGS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = difflib.get_close_matches(_tail(known), tails, n=1)
+            hint = f"; did you mean {tails[close[0]]}?" if close else ""
             raise SettingsError("setting_unknown", f"there is no setting {name}{hint}", field=name)
+
+
+def _tail(name: str) -> str:
+    return name.removeprefix("CHECKSTAND_").removeprefix("BINANCE_PAY_")
 
 
 def _read(environment: Mapping[str, str], name: str) -> str | None:
