@@ -4,11 +4,19 @@ import socket
 import subprocess
 import sys
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from checkstand.cli.commands import app
+from checkstand.cli.commands import app, run
+
+
+class Said(NamedTuple):
+    """What a command said, run within this process."""
+
+    code: int
+    out: str
+    err: str
 
 
 def must_say(ended: Any, code: int, *words: str) -> None:
@@ -51,8 +59,16 @@ def test_version_is_the_package_s(bare: Any) -> None:
         ("keys make shop", ("make",)),
     ],
 )
-def test_wrong_words_are_explained(bare: Any, line: str, words: tuple[str, ...]) -> None:
-    must_say(bare.ends(*line.split(" ")), 2, *words)
+def test_wrong_words_are_explained(
+    line: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(line.split(" "))
+
+    must_say(Said(code, *capsys.readouterr()), 2, *words)
+
+
+def test_wrong_words_end_the_program_with_code_2(bare: Any) -> None:
+    must_say(bare.ends("srve"), 2, "srve", "serve")
 
 
 @pytest.mark.parametrize(
@@ -62,14 +78,11 @@ def test_wrong_words_are_explained(bare: Any, line: str, words: tuple[str, ...])
             {"CHECKSTAND_DATABSE_URL": "x"},
             ("CHECKSTAND_DATABSE_URL", "did you mean CHECKSTAND_DATABASE_URL?"),
         ),
-        ({"CHECKSTAND_PORT": "80a"}, ("CHECKSTAND_PORT", "0 to 65535", "'80a'")),
-        ({"CHECKSTAND_LOG_LEVEL": "loud"}, ("CHECKSTAND_LOG_LEVEL", "debug or info")),
         ({"CHECKSTAND_SECRET_KEY_FILE": "/no/such"}, ("CHECKSTAND_SECRET_KEY_FILE", "No such")),
         (
             {"CHECKSTAND_TEST_KILL_AT": "after commit settle_notices:1"},
             ("CHECKSTAND_TEST_KILL_AT", "CHECKSTAND_TEST=1"),
         ),
-        ({"BINANCE_PAY_API_KEY": "k"}, ("BINANCE_PAY_API_KEY", "BINANCE_PAY_API_SECRET")),
         ({"CHECKSTAND_DATABASE_URL": "postgresql:///x"}, ("CHECKSTAND_SECRET_KEY", "openssl")),
     ],
 )
@@ -82,7 +95,7 @@ def test_wrong_setting_is_named_with_its_remedy(
 def test_start_without_merchant_keys_says_which_and_what_else_there_is(on_postgres: Any) -> None:
     none = {"BINANCE_PAY_API_KEY": None, "BINANCE_PAY_API_SECRET": None}
 
-    for command in (("serve", "--port", "0"), ("worker",), ("keys", "create", "shop")):
+    for command in (("serve", "--port", "0"), ("keys", "create", "shop")):
         ended = on_postgres.ends(*command, **none)
         must_say(ended, 2, "BINANCE_PAY_API_KEY", "BINANCE_PAY_API_SECRET", "checkstand demo")
 
@@ -90,10 +103,9 @@ def test_start_without_merchant_keys_says_which_and_what_else_there_is(on_postgr
 def test_keys_of_another_merchant_are_refused_and_none_are_fine(on_postgres: Any) -> None:
     assert on_postgres.ends("keys", "create", "first").code == 0
 
-    for name in ("BINANCE_PAY_API_KEY", "BINANCE_PAY_API_SECRET"):
-        ended = on_postgres.ends("serve", "--port", "0", **{name: "of-another-shop"})
-        must_say(ended, 2, "BINANCE_PAY_API_KEY", "differ")
-        assert "of-another-shop" not in ended.err
+    ended = on_postgres.ends("serve", "--port", "0", BINANCE_PAY_API_SECRET="of-another-shop")
+    must_say(ended, 2, "BINANCE_PAY_API_KEY", "differ")
+    assert "of-another-shop" not in ended.err
     moved = on_postgres.ends("worker", BINANCE_PAY_BASE_URL="http://127.0.0.1:10")
     must_say(moved, 2, "BASE_URL", "differ")
     none = {"BINANCE_PAY_API_KEY": None, "BINANCE_PAY_API_SECRET": None}

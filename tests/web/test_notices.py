@@ -363,20 +363,18 @@ STRANGERS: Final[dict[str, tuple[str | None, dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize(("biz_id", "data"), STRANGERS.values(), ids=STRANGERS)
-async def test_genuine_notice_that_does_not_fit_pays_nothing(
-    gateway: Any, rows: Any, biz_id: str | None, data: dict[str, Any]
-) -> None:
-    order_id, theirs, path = await order_of(gateway)
+async def test_genuine_notice_that_does_not_fit_pays_nothing(gateway: Any, rows: Any) -> None:
+    for name, (biz_id, data) in STRANGERS.items():
+        order_id, theirs, path = await order_of(gateway)
 
-    answer = await send(gateway, path, genuine(gateway, theirs, biz_id=biz_id, **data))
+        answer = await send(gateway, path, genuine(gateway, theirs, biz_id=biz_id, **data))
 
-    assert (answer.status, answer.content) == (200, SUCCESS)
-    order = await gateway.order(order_id)
-    assert (order["status"], order["paid_amount"]) == ("PENDING_PAYMENT", "0")
+        assert (answer.status, answer.content) == (200, SUCCESS), name
+        order = await gateway.order(order_id)
+        assert (order["status"], order["paid_amount"]) == ("PENDING_PAYMENT", "0"), name
+        about = "SELECT outcome FROM notices WHERE order_id = '" + order_id + "'"
+        assert [row["outcome"] for row in await rows(about)] == ["hint"], name
     assert await rows("SELECT * FROM payments") == []
-    (notice,) = await rows("SELECT outcome, order_id FROM notices")
-    assert (notice["outcome"], str(notice["order_id"])) == ("hint", order_id)
 
 
 async def test_notice_that_cannot_be_committed_is_sent_again(
