@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
 from checkstand.cli.ports import Port
 from checkstand.cli.simulator import app as simulator
-from checkstand.errors import CheckstandError
+from checkstand.errors import CheckstandError, Refused
 
 if TYPE_CHECKING:
     from checkstand.settings import Settings
@@ -32,7 +34,9 @@ app = App(
     version_flags=["--version"],
 )
 keys = App(name="keys", help="API keys for the shop's programs.")
+bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
 app.command(keys)
+app.command(bench)
 app.command(simulator)
 
 
@@ -185,6 +189,32 @@ def create(name: str, /, *, scope: tuple[str, ...] = ()) -> int:
     return _run(go())
 
 
+@bench.command(name="sdk")
+def bench_sdk(*, calls: int = 1000, rounds: int = 5) -> int:
+    """Compare the SDK's CPU per signed HTTPS call with the official connector's.
+
+    Parameters
+    ----------
+    calls
+        Calls in a round.
+    rounds
+        Rounds of each client, in turn.
+    """
+    script = _bench_script("sdk.py")
+    command = [sys.executable, str(script), "--calls", str(calls), "--rounds", str(rounds)]
+    return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
+
+
+def _bench_script(name: str) -> Path:
+    """Find a benchmark: they need what only developers install, so the wheel has none."""
+    script = Path(__file__).parents[3] / "bench" / name
+    if not script.is_file():
+        raise Refused(
+            "bench_missing", "benchmarks come with the source checkout, not with the package"
+        )
+    return script
+
+
 async def _buy_alone(settings: "Settings", ports: Any) -> int:
     from checkstand.demo import purchase
     from checkstand.demo.stage import setting_stage
@@ -286,6 +316,4 @@ def _report_bug(error: Exception) -> int:
 
 
 def _code_of(error: CheckstandError) -> int:
-    from checkstand.errors import Refused
-
     return WRONG_USAGE if isinstance(error, Refused) else FAILED
