@@ -269,9 +269,9 @@ def _secret_keys(settings: Settings) -> tuple[str, ...]:
 
 
 def _generated_key(data_dir: Path) -> str:
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / "secret_key"
     try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Written elsewhere and linked, so that nobody ever reads half a key.
         draft = data_dir / f".secret_key.{os.getpid()}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -20,6 +20,8 @@ from checkstand.storage.notices import StoredNotice
 
 _log = structlog.get_logger()
 
+#: PostgreSQL's text takes none; such a notice was kept as an orphan from the start.
+_NUL: Final = b"\\u0000"
 #: An orphan older than this is left to a person.
 _GIVE_UP_AFTER: Final = timedelta(days=7)
 
@@ -45,7 +47,9 @@ async def retry_notices(resources: Resources, *, limit: int = 100) -> int:
 
 
 def _parse(stored: StoredNotice) -> Notification | None:
-    """Read again what was verified when it came in."""
+    """Read again what was verified when it came in; None for what no row can hold."""
+    if _NUL in stored.raw:
+        return None
     signed = SignedBytes(stored.raw, stored.serial, "", stored.signed_at)
     try:
         return parse_notification(signed)
