@@ -13,15 +13,13 @@ from checkstand.binance import (
 )
 from checkstand.operations.resources import Resources
 from checkstand.operations.settle_notices import settle_notices
-from checkstand.operations.verify_notice import VerifiedNotice
+from checkstand.operations.verify_notice import VerifiedNotice, is_storable
 from checkstand.storage import notices
 from checkstand.storage.database import Transaction
 from checkstand.storage.notices import StoredNotice
 
 _log = structlog.get_logger()
 
-#: PostgreSQL's text takes none; such a notice was kept as an orphan from the start.
-_NUL: Final = b"\\u0000"
 #: An orphan older than this is left to a person.
 _GIVE_UP_AFTER: Final = timedelta(days=7)
 
@@ -47,8 +45,8 @@ async def retry_notices(resources: Resources, *, limit: int = 100) -> int:
 
 
 def _parse(stored: StoredNotice) -> Notification | None:
-    """Read again what was verified when it came in; None for what no row can hold."""
-    if _NUL in stored.raw:
+    """Read again what was verified when it came in; None for what cannot be read or stored."""
+    if not is_storable(stored.raw):
         return None
     signed = SignedBytes(stored.raw, stored.serial, "", stored.signed_at)
     try:

@@ -101,7 +101,13 @@ def _verify(
         own_path=notice_path is not None,
         raw=raw,
     )
-    return VerifiedNotice(stored=stored, notification=None if _NUL in raw else notification)
+    readable = notification if is_storable(raw) else None
+    return VerifiedNotice(stored=stored, notification=readable)
+
+
+def is_storable(raw: bytes) -> bool:
+    """Say whether what a notice tells can be written down, and not only its bytes."""
+    return _NUL not in raw
 
 
 def _storable(text: str | None) -> str:
