@@ -110,6 +110,12 @@ def test_rows_are_locked_in_one_order() -> None:
                 assert "ORDER BY" in level or re.search(one_row, level), f"{name}: {level}"
 
 
+def test_no_lock_is_taken_in_a_subquery_that_may_run_once_for_each_row() -> None:
+    nested = r"\b(?:IN|EXISTS) \((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\bFOR UPDATE\b"
+    assert re.search(nested, "WHERE k IN ( SELECT k FROM t WHERE k IN (SELECT 1) FOR UPDATE)")
+    assert _found(nested, _STATEMENTS) == []
+
+
 def _tables(text: str, known: set[str]) -> set[str]:
     words = r"\b(?:FROM|JOIN|INTO|UPDATE)\s+([a-z_]+)\b"
     return {table for table in re.findall(words, text) if table in known}

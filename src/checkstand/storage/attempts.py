@@ -74,12 +74,12 @@ _LOCK_OF_ORDERS = statement(
 )
 
 #: The lease is taken on the attempt alone and in a transaction of its own: nothing else is held.
+#: Materialized, since a plan may run an IN's subquery once for each row: locked rows are skipped
+#: then, and every run brings other rows, past the limit.
 _CLAIM_DUE = statement(
     "attempts.claim_due",
     """
-    UPDATE attempts
-       SET lease_owner = $1, lease_until = $3
-     WHERE (account_id, attempt_id) IN (
+    WITH due AS MATERIALIZED (
         SELECT a.account_id, a.attempt_id
           FROM attempts a
          WHERE a.due_at <= $2 AND (a.lease_until IS NULL OR a.lease_until <= $2)
@@ -89,7 +89,11 @@ _CLAIM_DUE = statement(
          ORDER BY a.due_at, a.account_id, a.attempt_id
          LIMIT $4
            FOR UPDATE OF a SKIP LOCKED)
-    RETURNING account_id, order_id, attempt_id
+    UPDATE attempts u
+       SET lease_owner = $1, lease_until = $3
+      FROM due
+     WHERE (u.account_id, u.attempt_id) = (due.account_id, due.attempt_id)
+    RETURNING u.account_id, u.order_id, u.attempt_id
     """,
 )
 
@@ -128,16 +132,18 @@ _MAKE_DUE = statement(
 _TAKE_LEASE = statement(
     "attempts.take_lease",
     """
-    UPDATE attempts SET lease_owner = $3, lease_until = $5
-     WHERE (account_id, attempt_id) IN (
+    WITH newest AS MATERIALIZED (
         SELECT account_id, attempt_id FROM attempts
          WHERE account_id = $1 AND order_id = $2
            AND status NOT IN ('REJECTED', 'NEVER_EXISTED')
          ORDER BY number DESC
          LIMIT 1
            FOR UPDATE)
-       AND (lease_until IS NULL OR lease_until <= $4)
-    RETURNING attempt_id
+    UPDATE attempts u SET lease_owner = $3, lease_until = $5
+      FROM newest
+     WHERE (u.account_id, u.attempt_id) = (newest.account_id, newest.attempt_id)
+       AND (u.lease_until IS NULL OR u.lease_until <= $4)
+    RETURNING u.attempt_id
     """,
 )
 

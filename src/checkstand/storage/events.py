@@ -41,10 +41,7 @@ _OWE = statement(
 _CLAIM = statement(
     "deliveries.claim",
     """
-    UPDATE deliveries d
-       SET lease_owner = $1, lease_until = $3, tries = d.tries + 1
-      FROM events v, webhook_endpoints e
-     WHERE (d.account_id, d.event_id, d.endpoint_id) IN (
+    WITH due AS MATERIALIZED (
         SELECT c.account_id, c.event_id, c.endpoint_id
           FROM deliveries c
          WHERE c.status = 'pending' AND c.due_at <= $2
@@ -63,6 +60,11 @@ _CLAIM = statement(
          ORDER BY c.due_at, c.account_id, c.event_id, c.endpoint_id
          LIMIT $5
            FOR UPDATE OF c SKIP LOCKED)
+    UPDATE deliveries d
+       SET lease_owner = $1, lease_until = $3, tries = d.tries + 1
+      FROM due, events v, webhook_endpoints e
+     WHERE (d.account_id, d.event_id, d.endpoint_id)
+           = (due.account_id, due.event_id, due.endpoint_id)
        AND (v.account_id, v.event_id) = (d.account_id, d.event_id)
        AND (e.account_id, e.endpoint_id) = (d.account_id, d.endpoint_id)
     RETURNING d.account_id, d.event_id, d.endpoint_id, d.order_id, d.tries, d.created_at, v.type,
