@@ -55,7 +55,7 @@ def test_routes_scopes_states_and_events_are_documented() -> None:
             assert last in text, route.path
     for word in (*SCOPES, *OrderStatus, *EventType):
         assert f"`{word}`" in text or str(word) in text, word
-    assert set(re.findall(r"`(order\.[a-z]+)`", text)) == set(EventType)
+    assert set(re.findall(r"`((?:order|refund)\.[a-z]+)`", text)) == set(EventType)
 
 
 def test_error_codes_are_documented_and_none_is_made_up() -> None:

@@ -22,6 +22,18 @@ class Payment:
     transaction_id: str | None = None
     fee: Decimal | None = None  # None is "not told yet", which is not zero
     held: bool = False  # not settled: an anomaly says why
+    refund_reserved: Decimal = Decimal(0)  # asked back by open refunds
+    refunded: Decimal = Decimal(0)  # gone back, as Binance says
+
+    @property
+    def refundable(self) -> Decimal:
+        """Say how much has neither gone back nor been asked back; never less than nothing."""
+        return max(self.money.amount - self.refunded - self.refund_reserved, Decimal(0))
+
+    @property
+    def is_returned(self) -> bool:
+        """Say whether all of it has gone back."""
+        return self.refunded >= self.money.amount
 
 
 def payment_id_of(attempt_id: UUID) -> UUID:

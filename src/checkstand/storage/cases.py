@@ -5,14 +5,14 @@ from uuid import UUID
 
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import Order
-from checkstand.storage import anomalies, attempts, events, orders, payments
+from checkstand.storage import anomalies, attempts, events, orders, payments, refunds
 from checkstand.storage.database import Transaction
 
 Key = tuple[UUID, UUID]  # account_id, order_id
 
 
 async def lock(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Case]:
-    """Hold orders and their attempts, in the one global order, and read the rest of each case."""
+    """Hold orders, their attempts and refunds, in the one global order; read their whole cases."""
     unique = sorted(set(keys))
     if not unique:
         return {}
@@ -34,6 +34,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision], *, public_url: st
     await orders.save(tx, changed)
     await attempts.save(tx, changed)
     await payments.save(tx, changed)
+    await refunds.save(tx, changed)
     await anomalies.save(tx, changed)
     await orders.append_history(tx, changed)
     await events.append(tx, changed, public_url=public_url)
@@ -44,12 +45,14 @@ async def _gather(tx: Transaction, found: Sequence[Order], *, lock: bool) -> dic
     all_attempts = await attempts.of_orders(tx, keys, lock=lock)
     all_payments = await payments.of_orders(tx, keys)
     all_anomalies = await anomalies.of_orders(tx, keys)
+    all_refunds = await refunds.of_orders(tx, keys, lock=lock)
     return {
         (order.account_id, order.order_id): Case(
             order=order,
             attempts=tuple(a for a in all_attempts if a.order_id == order.order_id),
             payments=tuple(p for p in all_payments if p.order_id == order.order_id),
             anomalies=tuple(a for a in all_anomalies if a.order_id == order.order_id),
+            refunds=tuple(r for r in all_refunds if r.order_id == order.order_id),
         )
         for order in found
     }

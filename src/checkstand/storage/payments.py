@@ -1,6 +1,7 @@
 """Payments: rows in, domain values out."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from uuid import UUID
 
 from checkstand.domain.case import Decision
@@ -10,7 +11,7 @@ from checkstand.storage.database import Row, Transaction, statement
 
 _COLUMNS = """
     account_id, order_id, attempt_id, payment_id, amount, currency, fee, transaction_id, paid_at,
-    received_at, held
+    received_at, held, refund_reserved, refunded
 """
 
 #: No ON CONFLICT: the order is held, so a payment that is there was seen when the case was read.
@@ -20,7 +21,8 @@ _INSERT = statement(
     INSERT INTO payments ({_COLUMNS})
     SELECT * FROM unnest(
         $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[], $7::numeric[],
-        $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[]
+        $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::numeric[],
+        $13::numeric[]
     )
     """,
 )
@@ -29,10 +31,24 @@ _UPDATE = statement(
     "payments.update",
     """
     UPDATE payments p
-       SET fee = n.fee, transaction_id = n.transaction_id, paid_at = n.paid_at, held = n.held
-      FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::text[], $5::timestamptz[], $6::bool[])
-           AS n (account_id, payment_id, fee, transaction_id, paid_at, held)
+       SET fee = n.fee, transaction_id = n.transaction_id, paid_at = n.paid_at, held = n.held,
+           refund_reserved = n.refund_reserved, refunded = n.refunded
+      FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::text[], $5::timestamptz[], $6::bool[],
+                  $7::numeric[], $8::numeric[])
+           AS n (account_id, payment_id, fee, transaction_id, paid_at, held, refund_reserved,
+                 refunded)
      WHERE (p.account_id, p.payment_id) = (n.account_id, n.payment_id)
+    """,
+)
+
+#: What an open refund asks back is added here and nowhere else, so that whatever else is wrong no
+#: two refunds ever ask for the same money.
+_RESERVE = statement(
+    "payments.reserve",
+    """
+    UPDATE payments SET refund_reserved = refund_reserved + $3
+     WHERE account_id = $1 AND payment_id = $2 AND refunded + refund_reserved + $3 <= amount
+    RETURNING refund_reserved
     """,
 )
 
@@ -72,6 +88,8 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
             [p.paid_at for p in fresh],
             [p.received_at for p in fresh],
             [p.held for p in fresh],
+            [p.refund_reserved for p in fresh],
+            [p.refunded for p in fresh],
         )
     if fuller:
         await tx.run(
@@ -82,7 +100,14 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
             [p.transaction_id for p in fuller],
             [p.paid_at for p in fuller],
             [p.held for p in fuller],
+            [p.refund_reserved for p in fuller],
+            [p.refunded for p in fuller],
         )
+
+
+async def reserve(tx: Transaction, account_id: UUID, payment_id: UUID, amount: Decimal) -> bool:
+    """Set money of a payment aside for a refund; False when that much is not left of it."""
+    return await tx.row(_RESERVE, account_id, payment_id, amount) is not None
 
 
 def parse(row: Row) -> Payment:
@@ -98,4 +123,6 @@ def parse(row: Row) -> Payment:
         paid_at=row["paid_at"],
         received_at=row["received_at"],
         held=row["held"],
+        refund_reserved=row["refund_reserved"],
+        refunded=row["refunded"],
     )

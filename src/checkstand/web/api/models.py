@@ -212,6 +212,19 @@ class EventFilters(_Filters):
     """Which events are listed."""
 
 
+class PaymentView(BaseModel):
+    """Money that arrived for one attempt of an order."""
+
+    payment_id: str
+    attempt: int
+    amount: str
+    currency: str
+    fee: str | None
+    refunded_amount: str
+    held: bool
+    paid_at: datetime | None
+
+
 class OrderView(BaseModel):
     """An order as the shop sees it, in answers and in events."""
 
@@ -238,6 +251,7 @@ class OrderView(BaseModel):
     fulfilled_at: datetime | None
     version: int
     metadata: dict[str, str]
+    payments: list[PaymentView]
 
 
 class OrderList(BaseModel):
