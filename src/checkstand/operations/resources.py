@@ -70,6 +70,7 @@ class Resources:
     policy: Policy
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
     attempts_wake: Wake = field(default_factory=Wake)
+    refunds_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)
 
     @property
