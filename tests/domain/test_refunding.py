@@ -158,6 +158,17 @@ def test_later_word_of_success_wins_over_a_failure(desk: Desk) -> None:
     assert desk.told == ["refund.failed", "refund.succeeded"]
 
 
+def test_more_going_back_than_arrived_is_told(desk: Desk) -> None:
+    first = desk.send(desk.ask("12.50", 1))
+    desk.hear(first, "failed")
+    desk.hear(desk.send(desk.ask("12.50", 2)), "succeeded", returned=Decimal("12.50"))
+    desk.hear(first, "succeeded", returned=Decimal("12.50"))
+
+    assert desk.payment.refunded == Decimal("25.00")
+    assert [a.kind for a in desk.case.anomalies] == [AnomalyKind.REFUND_DIFFERS]
+    assert desk.told.count("order.refunded") == 1
+
+
 def test_first_refusal_is_a_no_and_one_after_an_unknown_send_is_not(desk: Desk) -> None:
     first = desk.send(desk.ask("5.00", 1))
     assert desk.hear(first, "refused", code="400303").status is RefundStatus.FAILED

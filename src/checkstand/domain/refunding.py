@@ -278,6 +278,10 @@ def _succeed(
     if returned != refund.amount.amount:
         detail = f"{refund.amount} was asked back, and Binance returned {money}"
         decided = _open(decided, ended, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
+    elif payment.refunded > payment.money.amount:
+        # One that had failed came true after its money was asked back by another.
+        detail = f"{render_amount(payment.refunded)} went back of {payment.money}"
+        decided = _open(decided, ended, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
     return _follow(decided, payment, report, now=now)
 
 
