@@ -5,7 +5,7 @@ Any number of workers may run: rows are claimed under leases, so two of them sha
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -22,12 +22,17 @@ T = TypeVar("T")
 _REST_SECONDS = 1.0
 
 
-async def run_worker(resources: Resources) -> None:
+async def run_worker(
+    resources: Resources,
+    *,
+    queues: Sequence[Queue] = QUEUES,
+    chores: Sequence[Chore] = CHORES,
+) -> None:
     """Do every duty until cancelled; what is cut short is taken up by whoever comes next."""
     async with asyncio.TaskGroup() as group:
-        for queue in QUEUES:
+        for queue in queues:
             group.create_task(_work_on(resources, queue, group), name=queue.name)
-        for chore in CHORES:
+        for chore in chores:
             group.create_task(_do_again_and_again(resources, chore), name=chore.name)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from checkstand.ambient import Clock, Ids, Random
-from checkstand.deliveries.sender import DeliverySender
+from checkstand.deliveries.sender import Sender
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
 from checkstand.provider.gateway import Provider
@@ -61,7 +61,7 @@ class Resources:
 
     database: Database
     provider: Provider
-    sender: DeliverySender
+    sender: Sender
     accounts: AccountBook
     vault: Vault
     clock: Clock

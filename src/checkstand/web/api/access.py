@@ -15,7 +15,8 @@ _BEARER: Final = HTTPBearer(auto_error=False, description="An API key: `checksta
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
-def resources_of(request: Request) -> Resources:
+# Asynchronous though nothing is awaited: the framework takes every plain function to a thread.
+async def resources_of(request: Request) -> Resources:
     """Return what the app was built with."""
     resources: Resources = request.app.state.resources
     return resources
@@ -58,7 +59,7 @@ class Needs:
         return key
 
 
-def idempotency_key(
+async def idempotency_key(
     value: Annotated[
         str,
         Header(
