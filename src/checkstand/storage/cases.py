@@ -5,7 +5,7 @@ from uuid import UUID
 
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import Order
-from checkstand.storage import anomalies, attempts, events, orders, payments, refunds
+from checkstand.storage import anomalies, attempts, events, ledger, orders, payments, refunds
 from checkstand.storage.database import Transaction
 
 Key = tuple[UUID, UUID]  # account_id, order_id
@@ -29,7 +29,7 @@ async def get_many(tx: Transaction, keys: Sequence[Key]) -> dict[Key, Case]:
 
 
 async def save(tx: Transaction, decisions: Sequence[Decision], *, public_url: str) -> None:
-    """Write everything that decisions changed: state, history and what the shop is told."""
+    """Write everything that decisions changed: state, history, books, what the shop is told."""
     changed = [d for d in decisions if d.case != d.before or d.steps]
     await orders.save(tx, changed)
     await attempts.save(tx, changed)
@@ -37,6 +37,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision], *, public_url: st
     await refunds.save(tx, changed)
     await anomalies.save(tx, changed)
     await orders.append_history(tx, changed)
+    await ledger.record(tx, changed)
     await events.append(tx, changed, public_url=public_url)
 
 

@@ -34,6 +34,7 @@ _COLUMN_TYPES: Final = {
     "last_absent_at": "timestamptz",
     "returned": "numeric",
     "fee_returned": "numeric",
+    "fee_return_learnt_at": "timestamptz",
     "remaining_attempts": "int",
     "failure": "text",
     "ended_at": "timestamptz",
