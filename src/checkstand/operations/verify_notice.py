@@ -11,6 +11,7 @@ from uuid import UUID
 
 from checkstand.binance import (
     Notification,
+    PayRefundNotice,
     SignatureVerificationError,
     UnknownCertificate,
     UnreadableNotification,
@@ -143,6 +144,14 @@ def _fingerprint(
         known.biz_type or "",
         known.biz_id or "",
         known.biz_status or "",
+        _refund_request_id(known),
         hashlib.sha256(text).hexdigest(),
     )
     return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def _refund_request_id(known: Notification | UnreadableNotification) -> str:
+    """Tell refunds of one order apart: the id that their notices carry is the order's."""
+    data = known.data if isinstance(known, Notification) else None
+    refund = data.refund_info if isinstance(data, PayRefundNotice) else None
+    return refund.refund_request_id if refund else ""
