@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -48,6 +49,11 @@ class _Entry:
     waiters: list[asyncio.Future[CheckstandError | None]] = field(default_factory=list)
     is_held: bool = False  # it waits in the lane
 
+    @property
+    def notice_id(self) -> UUID:
+        """Which notice it is."""
+        return self.notice.stored.notice_id
+
 
 class NoticeDesk:
     """Collects verified notices and settles them in groups, one group after the other."""
@@ -70,10 +76,11 @@ class NoticeDesk:
         Raises Refused for one that is not genuine, ProviderUnavailable or DatabaseUnavailable
         when it has to be sent again.
         """
+        answer_by = asyncio.get_running_loop().time() + _ANSWER_WITHIN_SECONDS
         notice = await verify_notice(
             self._resources, notice_path=notice_path, headers=headers, raw=raw
         )
-        error = await self._outcome_of(self._join(notice))
+        error = await self._outcome_of(self._join(notice), answer_by=answer_by)
         if error is not None:
             raise type(error)(error.code, error.message)  # its own, for each who waited
 
@@ -101,12 +108,12 @@ class NoticeDesk:
             self._grouping = asyncio.create_task(self._work())
         return entry
 
-    async def _outcome_of(self, entry: _Entry) -> CheckstandError | None:
+    async def _outcome_of(self, entry: _Entry, *, answer_by: float) -> CheckstandError | None:
         """Wait for the outcome. A result, even of failure: nobody may be left to read it."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[CheckstandError | None] = loop.create_future()
         entry.waiters.append(waiter)
-        timer = loop.call_later(_ANSWER_WITHIN_SECONDS, self._give_up, entry, waiter)
+        timer = loop.call_at(answer_by, self._give_up, entry, waiter)
         self._waiters += 1
         try:
             return await waiter
@@ -170,20 +177,21 @@ class NoticeDesk:
         except DatabaseUnavailable as error:
             self._fail_everybody(error)
             return []
-        except Exception:  # noqa: BLE001  (whatever it is, it must not stop the others)
-            _log.exception("notices not settled", size=len(group), insists=insists)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it must not stop the others)
             if len(group) > 1:
+                _log.warning("notices not settled together", size=len(group), error=repr(error))
                 return await self._settle_halves(group)
             if not insists:
                 return await self._settle(group, waits=waits, insists=True)
             await self._store(group[0], "it could not be applied")
+            _log.error("notice not applied", notice_id=str(group[0].notice_id), exc_info=error)
             return []
         self._breaker.note_well()
         held = {notice.stored.notice_id for notice in settled.held}
         for entry in group:
-            if entry.notice.stored.notice_id not in held:
+            if entry.notice_id not in held:
                 self._answer(entry, None)
-        return [entry for entry in group if entry.notice.stored.notice_id in held]
+        return [entry for entry in group if entry.notice_id in held]
 
     async def _settle_halves(self, group: Sequence[_Entry]) -> list[_Entry]:
         middle = len(group) // 2

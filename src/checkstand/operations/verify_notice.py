@@ -19,7 +19,7 @@ from checkstand.binance import (
 )
 from checkstand.domain.account import Account
 from checkstand.errors import ProviderUnavailable, Refused
-from checkstand.operations.refresh_certificates import refresh_certificates
+from checkstand.operations.refresh_certificates import fetch_unknown_certificate
 from checkstand.operations.resources import Resources
 from checkstand.storage.notices import StoredNotice
 
@@ -52,7 +52,7 @@ async def verify_notice(
     except UnknownCertificate as error:
         if notice_path is None:
             raise Refused("notice_not_ours", "no account knows this serial") from error
-        await refresh_certificates(resources, account_id=account.account_id)
+        await fetch_unknown_certificate(resources, account_id=account.account_id)
     try:
         return _verify(resources, account, notice_path, headers, raw)
     except UnknownCertificate as error:
