@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
 from checkstand.deliveries.sender import DeliverySender
 from checkstand.errors import CheckstandError
-from checkstand.jobs.worker import running_worker
+from checkstand.jobs.worker import keeping_keys, running_worker
 from checkstand.observability import KillAt, Observer, Observers
 from checkstand.operations.account_book import AccountBook
 from checkstand.operations.open_account import MerchantKeys, open_default_account
@@ -152,8 +152,9 @@ async def running_gateway(
         ):
             await refresh_all_certificates(resources)  # before the door for notices opens
             desk = NoticeDesk(resources)
-            if with_worker:
-                await stack.enter_async_context(running_worker(resources))
+            # Without a worker here this process has to learn of new keys all the same.
+            duties = running_worker if with_worker else keeping_keys
+            await stack.enter_async_context(duties(resources))
             await stack.enter_async_context(_serving(build_gateway(resources, desk=desk), listener))
             yield address, resources
             await desk.aclose()
@@ -230,6 +231,7 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         public_url=public_url,
         provider_timeout=timedelta(seconds=settings.binance_timeout_seconds),
         delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
+        confirm_above=settings.confirm_above,
         allow_private_webhooks=settings.allow_private_webhooks,
     )
 

@@ -7,8 +7,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from checkstand.errors import DatabaseBusy, DatabaseUnavailable
-from checkstand.storage.database import STATEMENTS, Database, Statement, Transaction, statement
+from checkstand.errors import DatabaseUnavailable, RowsHeld
+from checkstand.storage.database import (
+    STATEMENTS,
+    Database,
+    Patience,
+    Statement,
+    Transaction,
+    statement,
+)
 
 _ME = Statement("me", "SELECT pg_backend_pid() AS pid")
 _SET_NAME = Statement("set_name", "UPDATE accounts SET name = $2 WHERE account_id = $1")
@@ -234,13 +241,13 @@ async def test_row_that_somebody_holds_is_a_busy_database_not_a_lost_one(
         tries.append(1)
         await tx.run(_SET_NAME, store.account_id, "Mine")
 
-    with pytest.raises(DatabaseBusy):
-        await store.database.run(step, name="wait", lock_wait_ms=50)
+    with pytest.raises(RowsHeld):
+        await store.database.run(step, name="wait", patience=Patience(lock_ms=50))
     gate.opened.set()
     await holding
 
     assert await _name(store) == "Held"
-    await store.database.run(step, name="wait", lock_wait_ms=50)
+    await store.database.run(step, name="wait", patience=Patience(lock_ms=50))
     assert await _name(store) == "Mine"
 
 

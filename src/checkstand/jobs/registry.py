@@ -20,16 +20,17 @@ from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
-from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.retry_notices import match_orphans, retry_notices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chore:
-    """Something done from time to time, whole."""
+    """Something done from time to time, whole, and sooner when somebody says so."""
 
     name: str
     run: Callable[[Resources], Awaitable[object]]
     every_seconds: float
+    wake: Callable[[Resources], Wake] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +96,20 @@ QUEUES: Final = (
     ),
 )
 
+#: Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
+KEEP_KEYS: Final = Chore(
+    name="refresh certificates", run=refresh_all_certificates, every_seconds=1800
+)
+
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
-    Chore(name="retry notices", run=retry_notices, every_seconds=60),
-    # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
-    Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
+    Chore(
+        name="retry notices",
+        run=retry_notices,
+        every_seconds=5,  # money may lie in what was only stored
+        wake=lambda resources: resources.notices_wake,
+    ),
+    Chore(name="match orphans", run=match_orphans, every_seconds=60),
+    KEEP_KEYS,
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
 )
