@@ -20,7 +20,7 @@ from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemR
 from checkstand.deliveries.sender import DeliverySender
 from checkstand.errors import CheckstandError
 from checkstand.jobs.worker import running_worker
-from checkstand.observability import KillAt, Observer, Observers
+from checkstand.observability import DirectedPoints, KillAt, Observer, Observers
 from checkstand.operations.account_book import AccountBook
 from checkstand.operations.open_account import MerchantKeys, open_default_account
 from checkstand.operations.receive_notice import NoticeDesk
@@ -182,7 +182,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 def observer_of(settings: Settings) -> Observer:
     """Return what watches the doors: nothing, or what crash tests asked for."""
-    return Observers([KillAt(settings.kill_at)] if settings.kill_at else [])
+    observers: list[Observer] = []
+    if settings.kill_at:
+        observers.append(KillAt(settings.kill_at))
+    if settings.points_dir:
+        observers.append(DirectedPoints(settings.points_dir))
+    return Observers(observers)
 
 
 @contextlib.asynccontextmanager
