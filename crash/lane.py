@@ -52,6 +52,7 @@ class Lane:
 
     name: str
     directory: Path
+    launcher: Path
     database_url: str
     binance: Binance
     shop: Shop
@@ -80,7 +81,12 @@ class Lane:
         if arguments[0] == "serve":
             port = self.gateway.url.rpartition(":")[2] if name == process else str(free_port())
             arguments += ["--port", port]
-        program = Program(arguments, environment=self.environment, directory=self.directory / name)
+        program = Program(
+            arguments,
+            environment=self.environment,
+            directory=self.directory / name,
+            launcher=self.launcher,
+        )
         self.programs[name] = program
         await program.start()
         return program
@@ -155,7 +161,12 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def opening_lane(
-    cluster: EmbeddedPostgres, *, name: str, directory: Path, **environment: str
+    cluster: EmbeddedPostgres,
+    *,
+    name: str,
+    directory: Path,
+    launcher: Path,
+    **environment: str,
 ) -> AsyncIterator[Lane]:
     """Make a lane with a fresh database; its processes are started by `arrange` or `run`."""
     database = f"crash_{name}_{secrets.token_hex(4)}"
@@ -164,6 +175,7 @@ async def opening_lane(
         ["simulator", "--port", "0"],
         environment={"PATH": os.environ["PATH"]},
         directory=directory / "simulator",
+        launcher=launcher,
     )
     async with running_shop() as shop:
         await simulator.start()
@@ -187,6 +199,7 @@ async def opening_lane(
         lane = Lane(
             name=name,
             directory=directory,
+            launcher=launcher,
             database_url=url,
             binance=binance,
             shop=shop,

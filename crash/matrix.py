@@ -15,6 +15,7 @@ from typing import Any, Final
 from checkstand.storage.embedded import EmbeddedPostgres
 from crash.lane import PROCESSES, Lane, Unanswered, opening_lane
 from crash.paths import PATHS
+from crash.programs import running_launcher
 from crash.scene import NoRest, Scene
 from crash.standing import end_state_of, find_violations
 from crash.surroundings import BinanceRefused
@@ -288,13 +289,16 @@ def _list_cells(clean: Iterable[CleanRun], idle: Mapping[str, set[str]]) -> list
 async def _opening_lanes(
     cluster: EmbeddedPostgres, *, directory: Path, count: int
 ) -> AsyncIterator[list[Lane]]:
-    async with AsyncExitStack() as stack:
+    async with running_launcher(directory) as launcher, AsyncExitStack() as stack:
         yield list(
             await asyncio.gather(
                 *(
                     stack.enter_async_context(
                         opening_lane(
-                            cluster, name=f"lane{number}", directory=directory / f"lane{number}"
+                            cluster,
+                            name=f"lane{number}",
+                            directory=directory / f"lane{number}",
+                            launcher=launcher,
                         )
                     )
                     for number in range(1, count + 1)

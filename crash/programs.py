@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: A process that cannot start now may be able to in a moment: its database is starting, too.
@@ -12,13 +16,51 @@ _AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 10.0
 
 
+@asynccontextmanager
+async def running_launcher(directory: Path) -> AsyncIterator[Path]:
+    """Run what starts the processes; yield the socket at which it is asked to."""
+    path = directory / "launcher"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "crash.launcher", str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    try:
+        yield path
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@dataclass(slots=True)
+class _Life:
+    """One process, from its start to its end."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    pid: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        if self.pid and not self.ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
 class Program:
     """One checkstand process, kept running, and directed to record points or to die at one."""
 
     def __init__(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        launcher: Path,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._launcher = launcher
         self._arguments = arguments
         self._environment = {
             **environment,
@@ -26,9 +68,10 @@ class Program:
             "CHECKSTAND_TEST_POINTS": str(directory),
         }
         self._directory = directory
-        self._process: asyncio.subprocess.Process | None = None
+        self._life: _Life | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._is_ready = asyncio.Event()
+        self._is_wanted = True
         #: How each of its lives ended; what it was killed for is among it.
         self.ends: list[int] = []
         self.ready_line = ""
@@ -44,25 +87,24 @@ class Program:
 
     async def stop(self) -> None:
         """End it for good."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeping
-        process = self._process
-        if process is not None and process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        self._is_wanted = False
+        if self._keeping is None:
+            return
+        if self._life is not None:
+            self._life.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await asyncio.shield(self._keeping)
+        except TimeoutError:
+            if self._life is not None:
+                self._life.signal(signal.SIGKILL)
+            await self._keeping
 
     async def kill(self) -> None:
         """Kill it now; it is started again."""
         await self.until_ready()
-        if self._process is not None:
-            self._process.kill()
+        if self._life is not None:
+            self._life.signal(signal.SIGKILL)
 
     @property
     def kills(self) -> int:
@@ -101,24 +143,35 @@ class Program:
         (self._directory / "kill").unlink(missing_ok=True)
 
     async def _keep(self) -> None:
-        while True:
-            with (self._directory / "log").open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "checkstand",
-                    *self._arguments,
-                    env=self._environment,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=log,
-                )
-            assert self._process.stdout is not None
-            line = (await self._process.stdout.readline()).decode().strip()
-            if line.startswith("ready"):
-                self.ready_line = line
-                self._is_ready.set()
-            code = await self._process.wait()
+        while self._is_wanted:
+            code = await self._live()
             self._is_ready.clear()
-            self.ends.append(code)
-            if code != -signal.SIGKILL:
-                await asyncio.sleep(_AGAIN_SECONDS)
+            if self._is_wanted:
+                self.ends.append(code)
+                if code != -signal.SIGKILL:
+                    await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _live(self) -> int:
+        """Start it, note when it is ready, and return how it ended."""
+        reader, writer = await asyncio.open_unix_connection(str(self._launcher))
+        life = self._life = _Life(reader, writer)
+        order = {
+            "arguments": list(self._arguments),
+            "environment": self._environment,
+            "log": str(self._directory / "log"),
+        }
+        writer.write(json.dumps(order).encode() + b"\n")
+        code = -signal.SIGKILL
+        while line := (await reader.readline()).decode().strip():
+            match line.partition(" "):
+                case "pid", _, pid:
+                    life.pid = int(pid)
+                case "ended", _, told:
+                    code = int(told)
+                    break
+                case "ready", _, _:
+                    self.ready_line = line
+                    self._is_ready.set()
+        life.ended.set()
+        writer.close()
+        return code

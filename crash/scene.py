@@ -12,7 +12,7 @@ from crash.standing import Standing, read_standing, what_is_under_way
 
 #: A lease that a dead process left is waited for, then everything goes on from the rows.
 REST_WITHIN_SECONDS = 60.0
-_LOOK_EVERY_SECONDS = 0.1
+_LOOK_EVERY_SECONDS = 0.25
 
 
 class NoRest(Exception):
