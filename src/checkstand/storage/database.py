@@ -8,7 +8,7 @@ passes an observer.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -99,9 +99,10 @@ Step = Callable[[Transaction], Awaitable[T]]
 class Database:
     """A pool of connections to one PostgreSQL, as the application's role."""
 
-    def __init__(self, pool: Any, observer: Observer) -> None:
+    def __init__(self, pool: Any, observer: Observer, options: Mapping[str, Any]) -> None:
         self._pool = pool
         self._observer = observer
+        self._options = options  # with which connections are made
 
     @classmethod
     async def open(
@@ -120,21 +121,24 @@ class Database:
         if not behind_pgbouncer:
             # A stuck lock must not hold a payment's answer: give up, say so, be asked again.
             settings |= {"lock_timeout": "3s", "statement_timeout": "15s"}
+        options = {
+            "server_settings": settings,
+            "statement_cache_size": 0 if behind_pgbouncer else 500,
+            "timeout": 10,
+        }
         try:
             pool = await asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=connections_max,
-                server_settings=settings,
-                reset=_nothing_to_reset,
-                statement_cache_size=0 if behind_pgbouncer else 500,
-                timeout=10,
+                url, min_size=1, max_size=connections_max, reset=_nothing_to_reset, **options
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise DatabaseUnavailable(
                 "database_unavailable", f"cannot open the database: {error}"
             ) from error
-        return cls(pool, observer)
+        return cls(pool, observer, options)
+
+    def move_to(self, url: str) -> None:
+        """Make connections to another address from now on: a server that was started again."""
+        self._pool.set_connect_args(url, **self._options)
 
     async def close(self) -> None:
         """Give every connection back to the server."""
