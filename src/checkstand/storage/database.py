@@ -38,6 +38,7 @@ _BUSY: Final = (
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # asked between the server's last word and its hanging up
     asyncpg.OperatorInterventionError,  # it is shutting down, or starting
     asyncpg.InsufficientResourcesError,  # its disk is full, or its connections used up
     asyncpg.PostgresSystemError,
