@@ -57,8 +57,9 @@ class Lane:
     binance: Binance
     shop: Shop
     environment: dict[str, str]
-    connection: Any
+    database: Any  # a pool of the harness's own, as the superuser
     programs: dict[str, Program] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
     gateway: Caller = field(default_factory=lambda: Caller(""))
     arrangement: str = ""
     fulfils_on_delivery: bool | None = None  # what the registered endpoint does; none: no endpoint
@@ -79,8 +80,10 @@ class Lane:
         name = name or process
         arguments = list(_ARGUMENTS[process])
         if arguments[0] == "serve":
-            port = self.gateway.url.rpartition(":")[2] if name == process else str(free_port())
-            arguments += ["--port", port]
+            is_first = name == process
+            port = int(self.gateway.url.rpartition(":")[2]) if is_first else free_port()
+            self.ports[name] = port
+            arguments += ["--port", str(port)]
         program = Program(
             arguments,
             environment=self.environment,
@@ -161,16 +164,32 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def opening_lane(
-    cluster: EmbeddedPostgres,
-    *,
-    name: str,
-    directory: Path,
-    launcher: Path,
-    **environment: str,
+    cluster: EmbeddedPostgres, *, name: str, directory: Path, launcher: Path
 ) -> AsyncIterator[Lane]:
     """Make a lane with a fresh database; its processes are started by `arrange` or `run`."""
     database = f"crash_{name}_{secrets.token_hex(4)}"
     await asyncio.to_thread(cluster.ensure_database, database)
+    url = cluster.url(database=database)
+    place = {"CHECKSTAND_DATABASE_URL": url, "CHECKSTAND_SECRET_KEY": secrets.token_hex(32)}
+    async with _lane(url, place, name=name, directory=directory, launcher=launcher) as lane:
+        yield lane
+
+
+@asynccontextmanager
+async def opening_embedded_lane(
+    cluster: EmbeddedPostgres, *, name: str, directory: Path, launcher: Path, data_dir: Path
+) -> AsyncIterator[Lane]:
+    """Make a lane whose processes keep an embedded database themselves; `cluster` is that."""
+    url = cluster.url(database="checkstand")
+    place = {"CHECKSTAND_DATA_DIR": str(data_dir)}
+    async with _lane(url, place, name=name, directory=directory, launcher=launcher) as lane:
+        yield lane
+
+
+@asynccontextmanager
+async def _lane(
+    url: str, place: Mapping[str, str], *, name: str, directory: Path, launcher: Path
+) -> AsyncIterator[Lane]:
     simulator = Program(
         ["simulator", "--port", "0"],
         environment={"PATH": os.environ["PATH"]},
@@ -180,11 +199,8 @@ async def opening_lane(
     async with running_shop() as shop:
         await simulator.start()
         binance = Binance(simulator.ready_line.split()[1])
-        url = cluster.url(database=database)
         settings = {
             "PATH": os.environ["PATH"],
-            "CHECKSTAND_DATABASE_URL": url,
-            "CHECKSTAND_SECRET_KEY": secrets.token_hex(32),
             "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1",
             "CHECKSTAND_DELIVERY_TIMEOUT": _CALL_SECONDS,
             "CHECKSTAND_LOG_LEVEL": "warning",
@@ -192,10 +208,9 @@ async def opening_lane(
             "BINANCE_PAY_API_SECRET": DEFAULT_API_SECRET,
             "BINANCE_PAY_BASE_URL": binance.url,
             "BINANCE_PAY_TIMEOUT": _CALL_SECONDS,
-            **environment,
+            **place,
         }
         api_key = await _make_key(settings)
-        connection = await asyncpg.connect(url)
         lane = Lane(
             name=name,
             directory=directory,
@@ -204,7 +219,7 @@ async def opening_lane(
             binance=binance,
             shop=shop,
             environment=settings,
-            connection=connection,
+            database=await asyncpg.create_pool(url, min_size=1, max_size=8),
             gateway=Caller(
                 f"http://127.0.0.1:{free_port()}", {"authorization": f"Bearer {api_key}"}
             ),
@@ -216,7 +231,7 @@ async def opening_lane(
             await simulator.stop()
             await lane.gateway.close()
             await binance.close()
-            connection.terminate()
+            lane.database.terminate()
 
 
 async def _make_key(environment: Mapping[str, str]) -> str:

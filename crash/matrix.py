@@ -312,16 +312,16 @@ async def check_lane(lane: Lane) -> list[str]:
     found = []
     state = await lane.binance.state()
     theirs = {order["merchant_trade_no"] for order in state["orders"]}
-    rows = await lane.connection.fetch("SELECT merchant_trade_no FROM attempts")
+    rows = await lane.database.fetch("SELECT merchant_trade_no FROM attempts")
     if strangers := theirs - {row["merchant_trade_no"] for row in rows}:
         found.append(f"{lane.name}: Binance has {len(strangers)} orders that no attempt made")
     received = Counter((Decimal(p["amount"]), p["currency"]) for p in state["payments"])
-    payments = await lane.connection.fetch("SELECT amount, currency FROM payments")
+    payments = await lane.database.fetch("SELECT amount, currency FROM payments")
     booked = Counter((row["amount"], row["currency"]) for row in payments)
     if received != booked:
         found.append(f"{lane.name}: Binance received {received}, and we booked {booked}")
     for what, query in _LEFT_OVER.items():
-        if count := await lane.connection.fetchval(query):
+        if count := await lane.database.fetchval(query):
             found.append(f"{lane.name}: {count} {what}")
     return found
 

@@ -20,7 +20,8 @@ everything is at rest:
 - every payment Binance received is in our books, once, and the shop was told `order.paid` or
   `order.attention`; `order.paid` has one id; goods were given out once, never without a payment;
 - never two codes could be paid at once, and the code that can be paid is the one that is shown;
-- the order came to rest where the clean run's did: status, events, anomalies, payments, goods;
+- the order came to rest where the clean run's did: status, events, anomalies, payments, goods
+  (`order.pending` apart, which is never told when the payment is known before the code);
 - every event was delivered, no lease is held, every notice is applied, and each notice that Binance
   repeats is answered SUCCESS and changes nothing.
 

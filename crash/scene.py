@@ -7,11 +7,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from crash.lane import Lane
 from crash.standing import Standing, read_standing, what_is_under_way
 
 #: A lease that a dead process left is waited for, then everything goes on from the rows.
 REST_WITHIN_SECONDS = 60.0
+#: What reading leads to while PostgreSQL is killed, starts again, or has no room.
+DATABASE_AWAY = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a statement between the server's last word and its end
+    OSError,
+)
 _LOOK_EVERY_SECONDS = 0.25
 
 
@@ -62,11 +71,11 @@ class Scene:
 
     async def code(self) -> str:
         """Wait until the order is at rest and can be paid; return the attempt's trade number."""
-        standing = await self.rest()
-        opened = [a for a in standing.attempts if a["status"] == "OPEN"]
-        if not opened:
-            raise NoRest(f"the order is {standing.order['status']} and has no code")
-        return str(opened[0]["merchant_trade_no"])
+        return _code_of(await self.rest())
+
+    async def code_soon(self) -> str:
+        """Wait until the order can be paid, whatever else is under way."""
+        return _code_of(await self.until(lambda standing: bool(_codes_of(standing))))
 
     async def ask(self, verb: str, *, allowed: frozenset[int] = frozenset({200, 202})) -> None:
         """Call `/cancel`, `/renew`, `/refresh` … on the order."""
@@ -85,10 +94,10 @@ class Scene:
 
     async def pass_time(self) -> None:
         """Bring the order's end to now; nobody waits a day for it."""
-        await self.lane.connection.execute(
+        await self.lane.database.execute(
             "UPDATE orders SET expires_at = clock_timestamp() WHERE order_id = $1", self.order_id
         )
-        await self.lane.connection.execute(
+        await self.lane.database.execute(
             "UPDATE attempts SET due_at = clock_timestamp() WHERE order_id = $1", self.order_id
         )
 
@@ -97,7 +106,8 @@ class Scene:
     async def look(self) -> Standing:
         """Read the order as it stands."""
         assert self.order_id is not None
-        return await read_standing(self.lane.connection, self.lane.binance, self.order_id)
+        async with self.lane.database.acquire() as connection:
+            return await read_standing(connection, self.lane.binance, self.order_id)
 
     async def until(self, is_so: Callable[[Standing], bool]) -> Standing:
         """Wait until the order stands as wanted."""
@@ -110,10 +120,14 @@ class Scene:
     async def _wait(self, why_not: Callable[[Standing], str | None]) -> Standing:
         deadline = time.monotonic() + REST_WITHIN_SECONDS
         while True:
-            standing = await self.look()
-            reason = why_not(standing)
-            if reason is None:
-                return standing
+            try:
+                standing = await self.look()
+                reason = why_not(standing)
+            except DATABASE_AWAY as error:
+                reason = f"the database is away ({error!r})"
+            else:
+                if reason is None:
+                    return standing
             if time.monotonic() > deadline:
                 raise NoRest(f"after {REST_WITHIN_SECONDS:g} s: {reason}")
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -136,3 +150,14 @@ class Scene:
     async def _webhooks(self) -> list[Any]:
         state = await self.lane.binance.state()
         return [w for w in state["webhooks"] if w["state"] not in {"dropped", "nowhere"}]
+
+
+def _codes_of(standing: Standing) -> list[str]:
+    return [str(a["merchant_trade_no"]) for a in standing.attempts if a["status"] == "OPEN"]
+
+
+def _code_of(standing: Standing) -> str:
+    codes = _codes_of(standing)
+    if not codes:
+        raise NoRest(f"the order is {standing.order['status']} and has no code")
+    return codes[0]

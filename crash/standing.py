@@ -106,11 +106,14 @@ def _why_moving(attempt: Any, there: str | None, now: datetime) -> str | None:
 def end_state_of(standing: Standing, shop: Shop) -> dict[str, Any]:
     """Say where an order came to rest, leaving out what may differ from run to run.
 
-    Ids and times differ always. The number of codes does when one was replaced after a crash.
+    Ids and times differ always. The number of codes does when one was replaced after a crash. Of
+    two payments either may be the first. An order whose payment is known before its code goes
+    from CREATED to PAID, and order.pending is never told.
     """
+    passed_over = {"order.pending"} if standing.payments else set()
     return {
         "status": standing.order["status"],
-        "told": sorted(standing.told),  # of two payments either may be the first
+        "told": sorted(type_ for type_ in standing.told if type_ not in passed_over),
         "anomalies": [
             f"{row['kind']} {'open' if row['resolved_at'] is None else row['resolution']}"
             for row in standing.anomalies
