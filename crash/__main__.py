@@ -84,8 +84,11 @@ async def _run_matrix(
         cluster,
         directory=directory,
         lanes=options.lanes,
-        paths=options.path or tuple(PATHS),
-        arrangements=options.arrangement or tuple(PROCESSES),
+        runs=[
+            (arrangement, path)
+            for arrangement in options.arrangement or PROCESSES
+            for path in options.path or PATHS
+        ],
         wanted=is_wanted,
         known=[r for r in load_results(RESULTS) if r.verdict == OK] if options.resume else (),
         on_result=lambda result: store_result(RESULTS, result),

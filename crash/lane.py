@@ -7,7 +7,6 @@ import asyncio
 import os
 import secrets
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import asyncpg
 from checkstand.simulator.server import DEFAULT_API_KEY, DEFAULT_API_SECRET
 from checkstand.storage.embedded import EmbeddedPostgres
 from crash.http import UNREACHABLE, Answer, Caller
-from crash.programs import Program
+from crash.programs import Program, run_once
 from crash.surroundings import Acknowledge, Binance, Shop, running_shop
 
 #: How the duties are spread over processes; what a process is called in the matrix.
@@ -210,7 +209,7 @@ async def _lane(
             "BINANCE_PAY_TIMEOUT": _CALL_SECONDS,
             **place,
         }
-        api_key = await _make_key(settings)
+        api_key = await _make_key(settings, launcher)
         lane = Lane(
             name=name,
             directory=directory,
@@ -234,18 +233,6 @@ async def _lane(
             lane.database.terminate()
 
 
-async def _make_key(environment: Mapping[str, str]) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "checkstand",
-        "keys",
-        "create",
-        "shop",
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError("no API key could be made")
-    return output.decode().strip().splitlines()[-1]
+async def _make_key(environment: Mapping[str, str], launcher: Path) -> str:
+    printed = await run_once(["keys", "create", "shop"], environment, launcher)
+    return printed[-1]

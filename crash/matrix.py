@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from checkstand.storage.embedded import EmbeddedPostgres
-from crash.lane import PROCESSES, Lane, Unanswered, opening_lane
+from crash.lane import Lane, Unanswered, opening_lane
 from crash.paths import PATHS
 from crash.programs import running_launcher
 from crash.scene import NoRest, Scene
@@ -30,7 +30,7 @@ UNREACHED: Final = "not reached"
 PASSINGS_MAX: Final = 3
 _STATEMENT: Final = re.compile(r"(before|after) [a-z_]+\.[a-z_]+")
 #: What idle processes pass, at least once each, within this time.
-_IDLE_SECONDS: Final = 6.0
+IDLE_SECONDS: Final = 6.0
 #: What follows the rest of an order, such as the last acknowledgement of a commit.
 _AFTERMATH_SECONDS: Final = 0.3
 #: A point of the idle rounds may come only after the order is at rest.
@@ -107,19 +107,22 @@ async def run_matrix(
     *,
     directory: Path,
     lanes: int,
-    paths: Iterable[str] = tuple(PATHS),
-    arrangements: Iterable[str] = tuple(PROCESSES),
+    runs: Sequence[tuple[str, str]],
+    idle_seconds: float = IDLE_SECONDS,
     wanted: Wanted = lambda _: True,
     known: Iterable[Result] = (),
     on_result: Callable[[Result], None] = lambda _: None,
     tell: Tell = lambda _: None,
 ) -> Matrix:
-    """Find the cells and run those that are wanted and not known, on several lanes at once."""
+    """Find the cells and run those that are wanted and not known, on several lanes at once.
+
+    `runs` are pairs of an arrangement and a path; those of one arrangement follow one another, as
+    a lane starts other processes for the next.
+    """
     began = time.monotonic()
     matrix = Matrix(results=list(known))
-    runs = [(arrangement, path) for arrangement in arrangements for path in paths]
     async with _opening_lanes(cluster, directory=directory, count=lanes) as opened:
-        idle = await _discover(opened, matrix, runs)
+        idle = await _discover(opened, matrix, runs, idle_seconds=idle_seconds)
         matrix.cells = _list_cells(matrix.clean, idle)
         done = {result.cell for result in matrix.results}
         todo = deque(cell for cell in matrix.cells if wanted(cell) and cell not in done)
@@ -216,7 +219,11 @@ async def _set_stage(lane: Lane, arrangement: str) -> None:
 
 
 async def _discover(
-    lanes: Sequence[Lane], matrix: Matrix, runs: Sequence[tuple[str, str]]
+    lanes: Sequence[Lane],
+    matrix: Matrix,
+    runs: Sequence[tuple[str, str]],
+    *,
+    idle_seconds: float,
 ) -> Mapping[str, set[str]]:
     """Run each path once without a kill; return what each process passes in idleness."""
     idle: dict[str, set[str]] = {}
@@ -227,7 +234,7 @@ async def _discover(
             arrangement, path = todo.popleft()
             await _set_stage(lane, arrangement)
             if path is None:
-                idle.update(await _idle_points(lane))
+                idle.update(await _idle_points(lane, idle_seconds))
             else:
                 matrix.clean.append(await _run_clean(lane, arrangement, path))
 
@@ -236,10 +243,10 @@ async def _discover(
     return idle
 
 
-async def _idle_points(lane: Lane) -> dict[str, set[str]]:
+async def _idle_points(lane: Lane, seconds: float) -> dict[str, set[str]]:
     for program in lane.programs.values():
         program.record_points()
-    await asyncio.sleep(_IDLE_SECONDS)
+    await asyncio.sleep(seconds)
     return {name: set(program.take_points()) for name, program in lane.programs.items()}
 
 

@@ -32,6 +32,25 @@ async def running_launcher(directory: Path) -> AsyncIterator[Path]:
         await process.wait()
 
 
+async def run_once(
+    arguments: Sequence[str], environment: Mapping[str, str], launcher: Path
+) -> list[str]:
+    """Run a command to its end and return what it printed, line by line."""
+    reader, writer = await asyncio.open_unix_connection(str(launcher))
+    writer.write(_order(arguments, environment, log=Path(os.devnull)))
+    lines = (await reader.read()).decode().splitlines()
+    writer.close()
+    # `pid` comes from the watcher and may be anywhere before its `ended`.
+    if lines[-1:] != ["ended 0"]:
+        raise RuntimeError(f"checkstand {' '.join(arguments)}: {lines}")
+    return [line for line in lines[:-1] if not line.startswith("pid ")]
+
+
+def _order(arguments: Sequence[str], environment: Mapping[str, str], *, log: Path) -> bytes:
+    order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+    return json.dumps(order).encode() + b"\n"
+
+
 @dataclass(slots=True)
 class _Life:
     """One process, from its start to its end."""
@@ -155,12 +174,8 @@ class Program:
         """Start it, note when it is ready, and return how it ended."""
         reader, writer = await asyncio.open_unix_connection(str(self._launcher))
         life = self._life = _Life(reader, writer)
-        order = {
-            "arguments": list(self._arguments),
-            "environment": self._environment,
-            "log": str(self._directory / "log"),
-        }
-        writer.write(json.dumps(order).encode() + b"\n")
+        log = self._directory / "log"
+        writer.write(_order(self._arguments, self._environment, log=log))
         code = -signal.SIGKILL
         while line := (await reader.readline()).decode().strip():
             match line.partition(" "):
