@@ -39,6 +39,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
+    "CHECKSTAND_TEST_POINTS": "a directory whose files say which points to record or to end at",
     "CHECKSTAND_TEST_CHROMIUM": "the browser that the test suite drives",
     "BINANCE_PAY_API_KEY": "the API key of the merchant portal",
     "BINANCE_PAY_API_SECRET": "its secret",
@@ -74,6 +75,7 @@ class Settings:
     delivery_timeout_seconds: float = 15.0
     log_level: str = "info"
     kill_at: str | None = None
+    points_dir: Path | None = None
     binance_api_key: str | None = field(default=None, repr=False)
     binance_api_secret: str | None = field(default=None, repr=False)
     binance_base_url: str = _LIVE_BASE_URL
@@ -100,6 +102,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
+        points_dir=_points_dir(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
         binance_api_secret=values["BINANCE_PAY_API_SECRET"],
         binance_base_url=_address(values, "BINANCE_PAY_BASE_URL", example=_LIVE_BASE_URL)
@@ -237,14 +240,7 @@ def _confirm_above(text: str) -> Decimal | None:
 
 
 def _kill_at(values: Mapping[str, str | None]) -> str | None:
-    target = values["CHECKSTAND_TEST_KILL_AT"]
-    if target is not None and values["CHECKSTAND_TEST"] != "1":
-        raise SettingsError(
-            "setting_refused",
-            "CHECKSTAND_TEST_KILL_AT ends the process; it is for crash tests, "
-            "which also set CHECKSTAND_TEST=1",
-            field="CHECKSTAND_TEST_KILL_AT",
-        )
+    target = _for_crash_tests(values, "CHECKSTAND_TEST_KILL_AT")
     if target is not None and not _KILL_AT.fullmatch(target):
         raise SettingsError(
             "setting_invalid",
@@ -252,3 +248,19 @@ def _kill_at(values: Mapping[str, str | None]) -> str | None:
             field="CHECKSTAND_TEST_KILL_AT",
         )
     return target
+
+
+def _points_dir(values: Mapping[str, str | None]) -> Path | None:
+    directory = _for_crash_tests(values, "CHECKSTAND_TEST_POINTS")
+    return None if directory is None else Path(directory)
+
+
+def _for_crash_tests(values: Mapping[str, str | None], name: str) -> str | None:
+    """Return the value of a setting that can end the process. Raises outside of crash tests."""
+    if values[name] is not None and values["CHECKSTAND_TEST"] != "1":
+        raise SettingsError(
+            "setting_refused",
+            f"{name} ends the process; it is for crash tests, which also set CHECKSTAND_TEST=1",
+            field=name,
+        )
+    return values[name]

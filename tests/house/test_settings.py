@@ -43,6 +43,7 @@ def test_every_setting_is_read() -> None:
             "CHECKSTAND_LOG_LEVEL": "debug",
             "CHECKSTAND_TEST": "1",
             "CHECKSTAND_TEST_KILL_AT": "after commit settle_notices:1",
+            "CHECKSTAND_TEST_POINTS": "/tmp/points",
             "BINANCE_PAY_API_KEY": "key",
             "BINANCE_PAY_API_SECRET": "secret",
             "BINANCE_PAY_BASE_URL": "http://127.0.0.1:8081",
@@ -110,6 +111,11 @@ WRONG = {
         {"CHECKSTAND_TEST_KILL_AT": "after x:1"},
         "setting_refused",
         "CHECKSTAND_TEST_KILL_AT",
+    ),
+    "directed points outside of tests": (
+        {"CHECKSTAND_TEST_POINTS": "/tmp/points"},
+        "setting_refused",
+        "CHECKSTAND_TEST_POINTS",
     ),
     "kill at no count": (
         {"CHECKSTAND_TEST": "1", "CHECKSTAND_TEST_KILL_AT": "after x"},
@@ -245,6 +251,7 @@ def test_any_setting_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     }
     company = {
         "CHECKSTAND_TEST_KILL_AT": {"CHECKSTAND_TEST": "1"},
+        "CHECKSTAND_TEST_POINTS": {"CHECKSTAND_TEST": "1"},
         "BINANCE_PAY_API_KEY": {"BINANCE_PAY_API_SECRET": "x"},
         "BINANCE_PAY_API_SECRET": {"BINANCE_PAY_API_KEY": "x"},
     }.get(name, {})

@@ -9,7 +9,7 @@ passes an observer.
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -39,6 +39,7 @@ _BUSY_SENTENCE: Final = "somebody else is changing this just now; try again"
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # asked between the server's last word and its hanging up
     asyncpg.OperatorInterventionError,  # it is shutting down, or starting
     asyncpg.InsufficientResourcesError,  # its disk is full, or its connections used up
     asyncpg.PostgresSystemError,
@@ -120,9 +121,17 @@ Step = Callable[[Transaction], Awaitable[T]]
 class Database:
     """A pool of connections to one PostgreSQL, as the application's role."""
 
-    def __init__(self, pool: Any, observer: Observer, *, session_has_limits: bool) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        observer: Observer,
+        options: Mapping[str, Any],
+        *,
+        session_has_limits: bool,
+    ) -> None:
         self._pool = pool
         self._observer = observer
+        self._options = options  # with which connections are made
         self._session_has_limits = session_has_limits
 
     @classmethod
@@ -144,22 +153,25 @@ class Database:
                 "lock_timeout": f"{PATIENT.lock_ms}ms",
                 "statement_timeout": f"{PATIENT.statement_ms}ms",
             }
+        options = {
+            "server_settings": settings,
+            "statement_cache_size": 0 if behind_pgbouncer else 500,
+            "timeout": 10,
+            "command_timeout": _SILENCE_SECONDS,
+        }
         try:
             pool = await asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=connections_max,
-                server_settings=settings,
-                reset=_nothing_to_reset,
-                statement_cache_size=0 if behind_pgbouncer else 500,
-                timeout=10,
-                command_timeout=_SILENCE_SECONDS,
+                url, min_size=1, max_size=connections_max, reset=_nothing_to_reset, **options
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise DatabaseUnavailable(
                 "database_unavailable", f"cannot open the database: {error}"
             ) from error
-        return cls(pool, observer, session_has_limits=not behind_pgbouncer)
+        return cls(pool, observer, options, session_has_limits=not behind_pgbouncer)
+
+    def move_to(self, url: str) -> None:
+        """Make connections to another address from now on: a server that was started again."""
+        self._pool.set_connect_args(url, **self._options)
 
     async def close(self) -> None:
         """Give every connection back to the server."""
