@@ -20,6 +20,7 @@ from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,4 +85,7 @@ CHORES: Final = (
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
     Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
+    # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
+    Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
 )
