@@ -21,6 +21,7 @@ from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import match_orphans, retry_notices
+from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,4 +113,7 @@ CHORES: Final = (
     Chore(name="match orphans", run=match_orphans, every_seconds=60),
     KEEP_KEYS,
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
+    # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
+    Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
 )

@@ -5,13 +5,14 @@ doing: (account, kind, fact).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from checkstand.domain.case import Decision
 from checkstand.domain.ledger import Transfer, transfers_of
+from checkstand.domain.seal import Seal
 from checkstand.storage.database import Row, Transaction, statement
 
 _COLUMN_TYPES: Final = {
@@ -95,18 +96,6 @@ class BookedOtherwise(RuntimeError):
 
     Writing nothing would lose the difference in silence, so the whole decision is not written.
     """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
-    """One link of an account's chain: a hash over so many transfers and over the link before."""
-
-    number: int
-    previous_hash: bytes
-    hash: bytes
-    count: int
-    newest_at: datetime  # of every transfer sealed up to here
-    at: datetime
 
 
 async def record(tx: Transaction, decisions: Sequence[Decision]) -> None:
