@@ -117,6 +117,8 @@ def _hold_refunds(case: Case) -> None:
                 assert refund.due_at is not None, f"{refund.status}, and nobody will ask"
             if refund.status is RefundStatus.SUCCEEDED:
                 assert refund.returned is not None
+            elif refund.status is RefundStatus.FAILED:
+                assert refund.returned is None, "FAILED, and something is said to go back"
 
 
 def outcome_of(case: Case) -> object:
