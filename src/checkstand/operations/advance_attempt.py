@@ -122,7 +122,11 @@ def note_sending(attempt: Attempt, step: NextStep, *, now: datetime) -> Attempt:
     match step:
         case NextStep.SUBMIT:
             return replace(
-                attempt, status=AttemptStatus.SUBMITTING, sends=attempt.sends + 1, last_sent_at=now
+                attempt,
+                status=AttemptStatus.SUBMITTING,
+                sends=attempt.sends + 1,
+                last_sent_at=now,
+                last_absent_at=None,  # said of the sends before; two moments may be the same
             )
         case NextStep.CLOSE:
             return replace(attempt, closes=attempt.closes + 1, asks=0)
