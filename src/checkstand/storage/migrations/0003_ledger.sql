@@ -26,7 +26,14 @@ CREATE TABLE transfers (
     group_id    uuid,                          -- transfers that are one act
     PRIMARY KEY (account_id, kind, fact),
     FOREIGN KEY (account_id, order_id) REFERENCES orders,
-    CHECK (debit <> credit)
+    CHECK (debit <> credit),
+    -- The domain's chart of accounts; a test compares.
+    CONSTRAINT transfers_chart CHECK (
+        debit IN ('binance:funding', 'binance:spot', 'exchange', 'external', 'fees', 'in_transit',
+                  'refunds', 'sales', 'suspense')
+        AND credit IN ('binance:funding', 'binance:spot', 'exchange', 'external', 'fees',
+                       'in_transit', 'refunds', 'sales', 'suspense')
+    )
 );
 CREATE INDEX transfers_in_time ON transfers (account_id, at, kind, fact);
 CREATE INDEX transfers_of_order ON transfers (account_id, order_id) WHERE order_id IS NOT NULL;
