@@ -12,7 +12,7 @@ from uuid import UUID
 from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason, Links
 from checkstand.domain.case import Decision
 from checkstand.domain.money import Money
-from checkstand.storage.database import Row, Transaction, statement
+from checkstand.storage.database import Row, Transaction, render_rows, statement
 
 _COLUMNS = """
     account_id, order_id, attempt_id, number, status, credential_id, prepay_id, expected_amount,
@@ -40,17 +40,25 @@ _INSERT = statement(
 #: Written only under the lock on the attempt's order, so no version of its own is needed.
 _UPDATE = statement(
     "attempts.update",
-    f"""
+    """
     UPDATE attempts a
-       SET status = n.status, prepay_id = n.prepay_id, expected_amount = n.expected_amount,
-           expected_currency = n.expected_currency, expires_at = n.expires_at, links = n.links,
-           payer_active = n.payer_active, sends = n.sends, last_sent_at = n.last_sent_at,
-           absences = n.absences, last_absent_at = n.last_absent_at,
-           close_reason = n.close_reason, close_requested_at = n.close_requested_at,
-           closes = n.closes, close_accepted_at = n.close_accepted_at, ended_at = n.ended_at,
+       SET status = n.status, prepay_id = n.prepay_id,
+           expected_amount = (n.expected ->> 'amount')::numeric,
+           expected_currency = n.expected ->> 'currency', expires_at = n.expires_at,
+           links = n.links, payer_active = n.payer_active, sends = n.sends,
+           last_sent_at = n.last_sent_at, absences = n.absences,
+           last_absent_at = n.last_absent_at, close_reason = n.close_reason,
+           close_requested_at = n.close_requested_at, closes = n.closes,
+           close_accepted_at = n.close_accepted_at, ended_at = n.ended_at,
            hinted_at = n.hinted_at, asks = n.asks, due_at = n.due_at,
            lease_owner = n.lease_owner, lease_until = n.lease_until
-      FROM unnest({_TYPES}) AS n ({_COLUMNS})
+      FROM jsonb_to_recordset($1::jsonb) AS n (
+               account_id uuid, attempt_id uuid, status text, prepay_id text, expected jsonb,
+               expires_at timestamptz, links jsonb, payer_active bool, sends int,
+               last_sent_at timestamptz, absences int, last_absent_at timestamptz,
+               close_reason text, close_requested_at timestamptz, closes int,
+               close_accepted_at timestamptz, ended_at timestamptz, hinted_at timestamptz,
+               asks int, due_at timestamptz, lease_owner uuid, lease_until timestamptz)
      WHERE (a.account_id, a.attempt_id) = (n.account_id, n.attempt_id)
     """,
 )
@@ -300,7 +308,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     after = [a for d in decisions for a in d.case.attempts]
     changed = [a for a in after if a.attempt_id in known and a != known[a.attempt_id]]
     if changed:
-        await tx.run(_UPDATE, *_columns(changed))
+        await tx.run(_UPDATE, render_rows(changed))
     await insert(tx, [a for a in after if a.attempt_id not in known])
 
 

@@ -43,9 +43,9 @@ def build_app(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
     install(app)
     for room in (orders, refunds, endpoints, events, ledger):
         app.include_router(room.router)
+    app.router.routes[:0] = notice_routes(desk)  # first, since routes are tried one by one
     app.router.routes.extend(
         [
-            *notice_routes(desk),
             *checkout_routes(
                 CheckoutDesk(resources), form_key=resources.vault.form_key, clock=resources.clock
             ),
