@@ -34,6 +34,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
+    "CHECKSTAND_CALLS_PER_MINUTE": "calls to Binance a minute, per account and process (1200)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -68,6 +69,7 @@ class Settings:
     shop_name: str = "Shop"
     allow_private_webhooks: bool = False
     delivery_timeout_seconds: float = 15.0
+    calls_per_minute: int = 1200
     log_level: str = "info"
     kill_at: str | None = None
     binance_api_key: str | None = field(default=None, repr=False)
@@ -93,6 +95,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
         delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
+        calls_per_minute=_whole(
+            values, "CHECKSTAND_CALLS_PER_MINUTE", default=1200, least=1, most=60_000
+        ),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
@@ -214,6 +219,21 @@ def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> 
             field=name,
         )
     return seconds
+
+
+def _whole(
+    values: Mapping[str, str | None], name: str, *, default: int, least: int, most: int
+) -> int:
+    text = values[name]
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise SettingsError(
+            "setting_invalid",
+            f"{name} must be a whole number from {least} to {most}, not {text!r}",
+            field=name,
+        )
+    return int(text)
 
 
 def _kill_at(values: Mapping[str, str | None]) -> str | None:

@@ -38,6 +38,7 @@ def test_every_setting_is_read() -> None:
             "CHECKSTAND_SHOP_NAME": "Teehaus am Fluß 🍵",
             "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1",
             "CHECKSTAND_DELIVERY_TIMEOUT": "2.5",
+            "CHECKSTAND_CALLS_PER_MINUTE": "60",
             "CHECKSTAND_LOG_LEVEL": "debug",
             "CHECKSTAND_TEST": "1",
             "CHECKSTAND_TEST_KILL_AT": "after commit settle_notices:1",

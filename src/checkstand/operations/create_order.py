@@ -86,6 +86,8 @@ async def create_order(
         return begun.answer
     if begun.planned is None:
         raise AssertionError("the first phase answers or plans a call")
+    # Counted and never refused: polls wait for what creates have used.
+    resources.budget.spend(account_id, rate=resources.policy.call_rate, now=resources.clock.now())
     try:
         answer = await make_call(resources, planned=begun.planned)
         return await _conclude(resources, request=request, planned=begun.planned, answer=answer)

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from checkstand.ambient import Clock, Ids, Random
 from checkstand.deliveries.sender import DeliverySender
+from checkstand.domain.budget import CALL_RATE, CallRate
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
+from checkstand.operations.call_budget import CallBudget
 from checkstand.provider.gateway import Provider
 from checkstand.storage.database import Database
 from checkstand.vault import Vault
@@ -53,6 +55,7 @@ class Policy:
     urgent_after: timedelta = timedelta(seconds=60)
     idempotency_days: int = 30
     allow_private_webhooks: bool = False
+    call_rate: CallRate = CALL_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class Resources:
     random: Random
     policy: Policy
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
+    budget: CallBudget = field(default_factory=CallBudget)
     attempts_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)
 

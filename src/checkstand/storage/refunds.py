@@ -87,6 +87,9 @@ _CLAIM_DUE = statement(
            AND NOT EXISTS (
                SELECT 1 FROM accounts c
                 WHERE c.account_id = r.account_id AND c.halted_reason IS NOT NULL)
+           AND NOT EXISTS (
+               SELECT 1 FROM provider_rests p
+                WHERE p.account_id = r.account_id AND p.rest_until > $2)
          ORDER BY r.due_at, r.account_id, r.refund_id
          LIMIT $4
            FOR UPDATE OF r SKIP LOCKED)
