@@ -52,7 +52,7 @@ class Refund:
     last_sent_at: datetime | None = None
     in_doubt: bool = False  # an earlier send may have landed, so a refusal now is not a no
     absences: int = 0  # times Binance said it has no such refund
-    last_absent_at: datetime | None = None
+    last_absent_at: datetime | None = None  # since the last send
     returned: Decimal | None = None  # what Binance says goes back: this is what is booked
     fee_returned: Decimal | None = None  # None is "not told yet", which is not zero
     remaining_attempts: int | None = None  # Binance's word in its last answer

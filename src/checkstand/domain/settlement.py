@@ -7,6 +7,7 @@ attempts and payments say it is. Truth is never refused: a report ends applied o
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from checkstand.domain import progress
@@ -16,6 +17,7 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.money import Money
 from checkstand.domain.order import UNPAID, Order, OrderStatus
 from checkstand.domain.payment import Payment, payment_id_of
+from checkstand.domain.refund import RefundStatus
 from checkstand.domain.report import Finding, Report, Source
 from checkstand.domain.schedule import ABSENCE_MARGIN, next_look
 
@@ -232,8 +234,20 @@ def _more_facts(
 def _note_return(
     decision: Decision, attempt: Attempt, report: Report, *, now: datetime
 ) -> Decision:
-    """Open an anomaly for money that went back without our asking: a refund in the portal."""
-    if report.finding is not Finding.RETURNED:
+    """Look for the refund of ours that explains why money went back; a portal refund has none."""
+    payment = decision.case.payment_for(attempt.attempt_id)
+    if report.finding is not Finding.RETURNED or payment is None:
+        return decision
+    ours = [
+        refund
+        for refund in decision.case.refunds_of(payment.payment_id)
+        if refund.is_elsewhere or (refund.sends > 0 and refund.status is not RefundStatus.FAILED)
+    ]
+    explained = sum((max(r.amount.amount, r.returned or Decimal(0)) for r in ours), Decimal(0))
+    if ours and (explained >= payment.money.amount or not report.returned_in_full):
+        for refund in ours:
+            if refund.is_open:  # Binance knows more of it than we do
+                decision = decision.with_refund(replace(refund, due_at=now))
         return decision
     return decision.open_anomaly(
         AnomalyKind.REFUNDED_ELSEWHERE,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from checkstand.operations.advance_attempt import Lease, advance_attempt
+from checkstand.operations.advance_refund import RefundLease, advance_refund, claim_due_refunds
 from checkstand.operations.claim_due_attempts import claim_due_attempts
 from checkstand.operations.deliver_event import (
     ClaimedDelivery,
@@ -51,6 +52,14 @@ async def _advance(resources: Resources, lease: Lease) -> object:
     return await advance_attempt(resources, lease=lease)
 
 
+async def _claim_refunds(resources: Resources, limit: int) -> Sequence[RefundLease]:
+    return await claim_due_refunds(resources, limit=limit)
+
+
+async def _advance_refund(resources: Resources, lease: RefundLease) -> None:
+    await advance_refund(resources, lease=lease)
+
+
 async def _claim_deliveries(resources: Resources, limit: int) -> Sequence[ClaimedDelivery]:
     return await claim_deliveries(resources, limit=limit)
 
@@ -67,6 +76,14 @@ QUEUES: Final = (
         wake=lambda resources: resources.attempts_wake,
         every_seconds=1,
         lanes=16,  # Binance publishes no limits; a handful at once bothers nobody
+    ),
+    Queue(
+        name="refunds",
+        claim=_claim_refunds,
+        work=_advance_refund,
+        wake=lambda resources: resources.refunds_wake,
+        every_seconds=1,
+        lanes=4,
     ),
     Queue(
         name="deliveries",

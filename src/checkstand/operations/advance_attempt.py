@@ -186,7 +186,7 @@ async def decide_answer(
     decision = Decision.nothing(case)
     attempt = case.attempt(lease.attempt_id)
     is_ours = attempt.lease_owner == lease.owner
-    if await _is_wrong_account(tx, resources, attempt, answer):
+    if await is_wrong_account(tx, resources, attempt, answer):
         return decision.with_attempt(_released(attempt)) if is_ours else decision
     if is_ours:
         attempt = _released(attempt)
@@ -240,7 +240,7 @@ def _released(attempt: Attempt) -> Attempt:
     return replace(attempt, lease_owner=None, lease_until=None)
 
 
-async def _is_wrong_account(
+async def is_wrong_account(
     tx: Transaction, resources: Resources, attempt: Attempt, answer: Answer
 ) -> bool:
     """Pin the merchant that queries answer for; another one stops the account's moves.

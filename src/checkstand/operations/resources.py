@@ -74,6 +74,7 @@ class Resources:
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
     budget: CallBudget = field(default_factory=CallBudget)
     attempts_wake: Wake = field(default_factory=Wake)
+    refunds_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)
 
     @property

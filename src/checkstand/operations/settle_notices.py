@@ -18,6 +18,7 @@ from checkstand.binance import Notification, PayNotice, PayRefundNotice
 from checkstand.domain import settlement
 from checkstand.domain.attempt import Attempt
 from checkstand.domain.case import Decision
+from checkstand.operations.heed_refund_notice import heed_refund_notice
 from checkstand.operations.resources import Resources
 from checkstand.operations.verify_notice import VerifiedNotice
 from checkstand.provider.translation import report_of_notice
@@ -56,6 +57,7 @@ async def settle_notices(
 
     marks = await resources.database.run(step, name="settle_notices", lock_wait_ms=_LOCK_WAIT_MS)
     resources.attempts_wake.up()
+    resources.refunds_wake.up()
     resources.deliveries_wake.up()
     return marks
 
@@ -86,8 +88,14 @@ def _decide(
     given = resources.circumstances(stored.account_id)
     attempt = decision.case.attempt(attempt_id)
     oldest = given.now - resources.policy.notice_age_max
-    doubt = why_not_binding(notice, attempt, oldest=oldest)
     notification = notice.notification
+    if notification is not None and isinstance(notification.data, PayRefundNotice):
+        decided, why = heed_refund_notice(decision, attempt, notice, oldest=oldest, now=given.now)
+        if why is None:
+            explanation = f"{stored.biz_status} bound to a refund of ours"
+            return decided, _mark(notice, attempt, NoticeOutcome.APPLIED, explanation)
+        return decided, _mark(notice, attempt, NoticeOutcome.HINT, f"asking Binance: {why}")
+    doubt = why_not_binding(notice, attempt, oldest=oldest)
     report = (
         report_of_notice(notification, reference=f"notice:{stored.notice_id}")
         if notification is not None and doubt is None
