@@ -32,6 +32,7 @@ from checkstand.operations.advance_attempt import (
     note_sending,
 )
 from checkstand.operations.answer_once import StoredAnswer, answered_before
+from checkstand.operations.limit_book import check_new_order
 from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer
 from checkstand.storage import attempts, calls, cases, idempotency, orders
@@ -63,7 +64,8 @@ async def create_order(
     """Open an order and have its code made. Safe to repeat under the same key.
 
     Raises Conflict for a key that is running or was used for something else, for a
-    merchant_order_id that stands for other terms, and for a cart that has a live order.
+    merchant_order_id that stands for other terms, and for a cart that has a live order. Raises
+    Refused for a new order that is against a limit of the account.
     """
     request = KeyedRequest(
         account_id=account_id,
@@ -115,6 +117,7 @@ async def _begin(resources: Resources, *, request: KeyedRequest, terms: Terms) -
             return await _take_over(tx, resources, request, claim.order_id)
         if not await orders.insert(tx, order):
             return await _known_order(tx, resources, request, terms)
+        await check_new_order(tx, resources.limits, order.account_id, terms, now=given.now)
         await idempotency.concern(tx, request, order.order_id)
         return await _intend(tx, resources, request, order, call_id=call_id, given=given)
 

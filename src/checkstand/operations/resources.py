@@ -13,6 +13,7 @@ from checkstand.domain.budget import CALL_RATE, CallRate
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
 from checkstand.operations.call_budget import CallBudget
+from checkstand.operations.limit_book import LimitBook
 from checkstand.provider.gateway import Provider
 from checkstand.storage.database import Database
 from checkstand.vault import Vault
@@ -73,6 +74,7 @@ class Resources:
     policy: Policy
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
     budget: CallBudget = field(default_factory=CallBudget)
+    limits: LimitBook = field(default_factory=LimitBook)
     attempts_wake: Wake = field(default_factory=Wake)
     refunds_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)

@@ -85,6 +85,7 @@ class RefundAnswer:
     code: str | None
     summary: str
     report: RefundReport | None = None
+    trouble: Trouble = Trouble.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,14 +335,23 @@ def _refund_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
             waits_for_balance=error.code == _WALLET_SHORT,
         )
     return RefundAnswer(
-        outcome=failed.outcome, code=failed.code, summary=failed.summary, report=report
+        outcome=failed.outcome,
+        code=failed.code,
+        summary=failed.summary,
+        report=report,
+        trouble=failed.trouble,
     )
 
 
 def _refund_query_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
     failed = _failed(error)
     if error.code not in _NO_SUCH_REFUND:
-        return RefundAnswer(outcome=failed.outcome, code=failed.code, summary=failed.summary)
+        return RefundAnswer(
+            outcome=failed.outcome,
+            code=failed.code,
+            summary=failed.summary,
+            trouble=failed.trouble,
+        )
     absent = RefundReport(
         finding=RefundFinding.ABSENT,
         source=Source.QUERY,

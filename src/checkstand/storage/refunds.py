@@ -41,6 +41,10 @@ _COLUMN_TYPES: Final = {
     "due_at": "timestamptz",
     "lease_owner": "uuid",
     "lease_until": "timestamptz",
+    "requester": "text",
+    "approval_reason": "text",
+    "approved_by": "text",
+    "approved_at": "timestamptz",
 }
 _COLUMNS = ", ".join(_COLUMN_TYPES)
 _ARRAYS = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(_COLUMN_TYPES.values(), 1))
