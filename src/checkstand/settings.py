@@ -35,6 +35,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
     "CHECKSTAND_CALLS_PER_MINUTE": "calls to Binance a minute, per account and process (1200)",
+    "CHECKSTAND_KEEP_NOTICES_DAYS": "days that raw notices are kept (90, at least 35)",
+    "CHECKSTAND_KEEP_BUYERS_DAYS": "days that buyer_reference and client_ip are kept (180)",
+    "CHECKSTAND_KEEP_KEYS_DAYS": "days that idempotency keys are kept (30, at least 30)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -70,6 +73,9 @@ class Settings:
     allow_private_webhooks: bool = False
     delivery_timeout_seconds: float = 15.0
     calls_per_minute: int = 1200
+    keep_notices_days: int = 90
+    keep_buyers_days: int = 180
+    keep_keys_days: int = 30
     log_level: str = "info"
     kill_at: str | None = None
     binance_api_key: str | None = field(default=None, repr=False)
@@ -98,6 +104,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         calls_per_minute=_whole(
             values, "CHECKSTAND_CALLS_PER_MINUTE", default=1200, least=1, most=60_000
         ),
+        # Money back in Binance's portal is found for 30 days: a notice is evidence for as long.
+        keep_notices_days=_days(values, "CHECKSTAND_KEEP_NOTICES_DAYS", default=90, least=35),
+        keep_buyers_days=_days(values, "CHECKSTAND_KEEP_BUYERS_DAYS", default=180, least=1),
+        keep_keys_days=_days(values, "CHECKSTAND_KEEP_KEYS_DAYS", default=30, least=30),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
@@ -219,6 +229,10 @@ def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> 
             field=name,
         )
     return seconds
+
+
+def _days(values: Mapping[str, str | None], name: str, *, default: int, least: int) -> int:
+    return _whole(values, name, default=default, least=least, most=36_500)
 
 
 def _whole(

@@ -18,6 +18,7 @@ from checkstand.cli.house import read_environment as _settings
 from checkstand.cli.house import run_work as _run
 from checkstand.cli.limits import app as limits
 from checkstand.cli.ports import Port
+from checkstand.cli.retention import retention
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError, Refused
 
@@ -40,6 +41,7 @@ accounts = App(name="accounts", help="The merchant accounts of this gateway.")
 accounts.command(limits)
 app.command(keys)
 app.command(accounts)
+app.command(retention)
 app.command(bench)
 app.command(simulator)
 

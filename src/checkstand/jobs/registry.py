@@ -18,6 +18,7 @@ from checkstand.operations.deliver_event import (
 )
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.prune_keys import prune_keys
+from checkstand.operations.prune_records import prune_records
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import retry_notices
@@ -100,5 +101,6 @@ CHORES: Final = (
     Chore(name="retry notices", run=retry_notices, every_seconds=60),
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
     Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
+    Chore(name="prune records", run=prune_records, every_seconds=3600),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
 )

@@ -10,6 +10,7 @@ from uuid import UUID
 from checkstand.ambient import Clock, Ids, Random
 from checkstand.deliveries.sender import DeliverySender
 from checkstand.domain.budget import CALL_RATE, CallRate
+from checkstand.domain.retention import RetentionPolicy
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
 from checkstand.operations.call_budget import CallBudget
@@ -54,7 +55,7 @@ class Policy:
     shopper_ask_every: timedelta = timedelta(seconds=5)  # "I've paid" asks Binance this often
     notice_age_max: timedelta = timedelta(seconds=300)  # an older notice is a hint
     urgent_after: timedelta = timedelta(seconds=60)
-    idempotency_days: int = 30
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     allow_private_webhooks: bool = False
     call_rate: CallRate = CALL_RATE
 

@@ -47,3 +47,14 @@ ALTER TABLE refunds ADD CONSTRAINT refunds_approver CHECK (approved_by <> reques
 CREATE INDEX refunds_of_day ON refunds (account_id, currency, requested_at);
 
 GRANT SELECT, INSERT, UPDATE ON account_limits, limit_gates TO checkstand_app;
+
+-- Retention: of a pruned notice the hash of its raw bytes is left, and everything else.
+ALTER TABLE notices ADD COLUMN raw_sha256 bytea;
+ALTER TABLE notices ADD COLUMN raw_pruned_at timestamptz;
+ALTER TABLE notices ADD CONSTRAINT notices_pruned CHECK (
+    (raw_pruned_at IS NULL) = (raw_sha256 IS NULL)
+);
+CREATE INDEX notices_with_raw ON notices (account_id, received_at, notice_id)
+    WHERE raw_pruned_at IS NULL;
+CREATE INDEX orders_with_buyer ON orders (account_id, created_at, order_id)
+    WHERE buyer_reference IS NOT NULL OR client_ip IS NOT NULL;
