@@ -18,6 +18,8 @@ from starlette.types import ASGIApp
 
 from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
 from checkstand.deliveries.sender import DeliverySender
+from checkstand.domain.budget import CallRate
+from checkstand.domain.retention import RetentionPolicy
 from checkstand.errors import CheckstandError
 from checkstand.jobs.worker import keeping_keys, running_worker
 from checkstand.observability import DirectedPoints, KillAt, Observer, Observers
@@ -258,6 +260,15 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
         confirm_above=settings.confirm_above,
         allow_private_webhooks=settings.allow_private_webhooks,
+        retention=RetentionPolicy(
+            notices_days=settings.keep_notices_days,
+            buyers_days=settings.keep_buyers_days,
+            keys_days=settings.keep_keys_days,
+        ),
+        call_rate=CallRate(
+            per_minute=settings.calls_per_minute,
+            burst=max(1, min(20, settings.calls_per_minute // 60)),
+        ),
     )
 
 

@@ -14,9 +14,6 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from tests.domain import laws
-from tests.domain.exploring import NOON, Act, case_key, next_moment
-
 from checkstand.domain import refunding, settlement
 from checkstand.domain.attempt import AttemptStatus, Links
 from checkstand.domain.case import Case, Decision
@@ -31,6 +28,8 @@ from checkstand.domain.settlement import Circumstances
 from checkstand.errors import CheckstandError
 from checkstand.operations import cancel_order, fulfil_order, renew_order
 from checkstand.operations.advance_attempt import note_sending
+from tests.domain import laws
+from tests.domain.exploring import NOON, Act, case_key, next_moment
 
 PRICE: Final = Money(Decimal("12.50"), "USDT")
 _ACCOUNT, _ORDER, _CREDENTIAL = UUID(int=0xACC), UUID(int=0x04DE4), UUID(int=0xC4ED)

@@ -18,9 +18,6 @@ from functools import partial
 from typing import Any, Final, cast
 from uuid import UUID
 
-from tests.domain import laws
-from tests.domain.exploring import NOON, Act, case_key, next_moment
-
 from checkstand.domain import refunding, settlement
 from checkstand.domain.anomaly import AnomalyKind
 from checkstand.domain.attempt import Attempt, AttemptStatus, Links
@@ -42,6 +39,8 @@ from checkstand.operations.advance_attempt import (
 )
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
 from checkstand.provider.translation import QUERY_WORDS, REFUND_QUERY_WORDS
+from tests.domain import laws
+from tests.domain.exploring import NOON, Act, case_key, next_moment
 
 PRICE: Final = Money(Decimal("12.50"), "USDT")
 _ACCOUNT, _ORDER, _CREDENTIAL = UUID(int=0xACC), UUID(int=0x04DE4), UUID(int=0xC4ED)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.domain.state_tables import HEARSAY, HONEST, walk_hearsay, walk_honest
 
 from checkstand.domain.schedule import NextStep, next_step
 from checkstand.operations.advance_attempt import note_sending
+from tests.domain.state_tables import HEARSAY, HONEST, walk_hearsay, walk_honest
 
 
 @pytest.mark.parametrize("name", HONEST)

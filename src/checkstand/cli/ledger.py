@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
+from checkstand.cli.house import read_environment, run_work
+
 if TYPE_CHECKING:
     from checkstand.queries.verify_ledger import Verdict
 
@@ -36,7 +38,6 @@ def verify(*, anchor: Annotated[str | None, Parameter(validator=_check_hash)] = 
         A hash that `ledger anchor` printed, or the log said, some time ago: it must still be
         there.
     """
-    from checkstand.cli.commands import _run
     from checkstand.queries.verify_ledger import verify_ledger
 
     wanted = None if anchor is None else bytes.fromhex(anchor)
@@ -46,13 +47,12 @@ def verify(*, anchor: Annotated[str | None, Parameter(validator=_check_hash)] = 
             verdict = await verify_ledger(database, now=clock.now(), anchor=wanted)
         return _tell(verdict, anchor)
 
-    return _run(go())
+    return run_work(go())
 
 
 @app.command
 def anchor() -> int:
     """Print the newest seal's number and hash, to keep where nobody can change them."""
-    from checkstand.cli.commands import _run
     from checkstand.queries.ledger import list_anchors
 
     async def go() -> int:
@@ -61,7 +61,7 @@ def anchor() -> int:
                 print(f"{found.account} {found.seal.number} {found.seal.hash.hex()}")
         return DONE
 
-    return _run(go())
+    return run_work(go())
 
 
 @app.command
@@ -75,7 +75,6 @@ def balances(*, at: date | None = None, asset: str | None = None) -> int:
     asset
         Those of one asset alone.
     """
-    from checkstand.cli.commands import _run
     from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
     from checkstand.queries.ledger import end_of, get_balances
 
@@ -93,7 +92,7 @@ def balances(*, at: date | None = None, asset: str | None = None) -> int:
             print(f"{account:<{widths[0]}}  {amount:>{widths[1]}} {held}")
         return DONE
 
-    return _run(go())
+    return run_work(go())
 
 
 @app.command
@@ -117,7 +116,6 @@ def export(
     to
         The last day; until now when it is not given.
     """
-    from checkstand.cli.commands import _run
     from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
     from checkstand.queries.ledger import end_of, start_of
     from checkstand.queries.ledger_files import FORMATS, write_ledger
@@ -140,7 +138,7 @@ def export(
         print(f"{count} transfers written to {output}")
         return DONE
 
-    return _run(go())
+    return run_work(go())
 
 
 def _tell(verdict: "Verdict", anchor: str | None) -> int:
@@ -162,9 +160,8 @@ async def _opening() -> AsyncIterator[tuple[Any, Any]]:  # the database is not o
     """Open the database that the settings name, with a clock that is set by it."""
     from checkstand.ambient import HostClock
     from checkstand.app import observer_of, opening_database
-    from checkstand.cli.commands import _settings
 
-    settings = _settings()
+    settings = read_environment()
     clock = HostClock()
     async with opening_database(settings, observer=observer_of(settings)) as database:
         await database.learn_time(clock)

@@ -18,6 +18,7 @@ from checkstand.operations.deliver_event import (
 )
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.prune_keys import prune_keys
+from checkstand.operations.prune_records import prune_records
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import match_orphans, retry_notices
@@ -112,6 +113,7 @@ CHORES: Final = (
     ),
     Chore(name="match orphans", run=match_orphans, every_seconds=60),
     KEEP_KEYS,
+    Chore(name="prune records", run=prune_records, every_seconds=3600),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
     Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
     # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.

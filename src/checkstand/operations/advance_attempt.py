@@ -192,6 +192,9 @@ async def decide_answer(
 ) -> Decision:
     """Decide what an answer means for a case that the caller holds."""
     lease = planned.lease
+    await resources.budget.hear(
+        tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
+    )
     decision = Decision.nothing(case)
     attempt = case.attempt(lease.attempt_id)
     is_ours = attempt.lease_owner == lease.owner

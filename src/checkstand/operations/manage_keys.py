@@ -18,6 +18,7 @@ SCOPES: Final = {
     "orders:read": "read orders and their timelines",
     "orders:write": "create, refresh, cancel, renew and fulfil orders",
     "refunds:write": "return money",
+    "refunds:approve": "approve or deny what another key wants returned",
     "events:read": "read events",
     "events:write": "deliver events again",
     "endpoints:write": "read, add and remove webhook endpoints",

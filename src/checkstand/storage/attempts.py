@@ -109,16 +109,18 @@ _LOCK_FREE_OF_ORDERS = statement(
 #: The lease is taken on the attempt alone and in a transaction of its own: nothing else is held.
 #: Materialized, since a plan may run an IN's subquery once for each row: locked rows are skipped
 #: then, and every run brings other rows, past the limit.
-_CLAIM_DUE = statement(
-    "attempts.claim_due",
-    """
+_CLAIM = """
     WITH due AS MATERIALIZED (
         SELECT a.account_id, a.attempt_id
           FROM attempts a
          WHERE a.due_at <= $2 AND (a.lease_until IS NULL OR a.lease_until <= $2)
+           AND {which}
            AND NOT EXISTS (
                SELECT 1 FROM accounts c
                 WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL)
+           AND NOT EXISTS (
+               SELECT 1 FROM provider_rests p
+                WHERE p.account_id = a.account_id AND p.rest_until > $2)
          ORDER BY a.due_at, a.account_id, a.attempt_id
          LIMIT $4
            FOR UPDATE OF a SKIP LOCKED)
@@ -127,7 +129,20 @@ _CLAIM_DUE = statement(
       FROM due
      WHERE (u.account_id, u.attempt_id) = (due.account_id, due.attempt_id)
     RETURNING u.account_id, u.order_id, u.attempt_id
-    """,
+"""
+
+#: What somebody waits for: an order to be made, its fate to be known, a code to be closed.
+_CLAIM_FIRST = statement(
+    "attempts.claim_first", _CLAIM.format(which="a.status IN ('PREPARED', 'SUBMITTING', 'CLOSING')")
+)
+
+#: Everything else is a poll, and waits while its account has no call left for it.
+_CLAIM_POLLS = statement(
+    "attempts.claim_polls",
+    _CLAIM.format(
+        which="a.status NOT IN ('PREPARED', 'SUBMITTING', 'CLOSING')"
+        " AND a.account_id <> ALL ($5::uuid[])"
+    ),
 )
 
 #: One question for both ways of finding, since it is asked for every group of notices.
@@ -187,11 +202,30 @@ _FIND_QR = statement(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollAllowance:
+    """How many polls may be claimed in all, and of which accounts none."""
+
+    most: int
+    none_of: Sequence[UUID] = ()
+
+
 async def claim_due(
     tx: Transaction, *, owner: UUID, now: datetime, until: datetime, limit: int
 ) -> list[tuple[UUID, UUID, UUID]]:
-    """Take leases on attempts whose time has come; return (account_id, order_id, attempt_id)."""
-    rows = await tx.rows(_CLAIM_DUE, owner, now, until, limit)
+    """Take leases on attempts whose time has come and that somebody waits for.
+
+    Return (account_id, order_id, attempt_id).
+    """
+    rows = await tx.rows(_CLAIM_FIRST, owner, now, until, limit)
+    return [(row["account_id"], row["order_id"], row["attempt_id"]) for row in rows]
+
+
+async def claim_polls(
+    tx: Transaction, *, owner: UUID, now: datetime, until: datetime, allowed: PollAllowance
+) -> list[tuple[UUID, UUID, UUID]]:
+    """Take leases on attempts that are asked about from time to time, as far as is allowed."""
+    rows = await tx.rows(_CLAIM_POLLS, owner, now, until, allowed.most, list(allowed.none_of))
     return [(row["account_id"], row["order_id"], row["attempt_id"]) for row in rows]
 
 

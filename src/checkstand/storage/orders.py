@@ -14,14 +14,15 @@ from checkstand.storage.database import Row, Transaction, render_rows, statement
 COLUMNS = """
     account_id, order_id, merchant_order_id, cart_id, status, previous_status, version, amount,
     currency, fiat_amount, fiat_currency, terms, checkout_token, created_at, expires_at,
-    settled_by, paid_at, fulfilled_at, cancel_requested_at
+    settled_by, paid_at, fulfilled_at, cancel_requested_at, buyer_reference, client_ip
 """
 
 _INSERT = statement(
     "orders.insert",
     f"""
     INSERT INTO orders ({COLUMNS})
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+            $20, $21)
     ON CONFLICT DO NOTHING
     RETURNING order_id
     """,
@@ -153,6 +154,8 @@ async def insert(tx: Transaction, order: Order) -> bool:
         order.paid_at,
         order.fulfilled_at,
         order.cancel_requested_at,
+        terms.buyer_reference,
+        terms.client_ip,
     )
     return row is not None
 
@@ -303,6 +306,8 @@ def _parse_terms(row: Row) -> Terms:
     return Terms(
         merchant_order_id=row["merchant_order_id"],
         cart_id=row["cart_id"],
+        buyer_reference=row["buyer_reference"],
+        client_ip=row["client_ip"],
         price=_parse_money(row["amount"], row["currency"]),
         fiat_price=_parse_money(row["fiat_amount"], row["fiat_currency"]),
         **rest,

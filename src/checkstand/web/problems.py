@@ -48,6 +48,7 @@ _STATUS_OF_CODE: Final = {
     "api_key_missing": 401,
     "api_key_unknown": 401,
     "scope_missing": 403,
+    "approver_is_requester": 403,
     "notice_path_unknown": 404,
     "notice_not_genuine": 401,
     "notice_not_ours": 401,

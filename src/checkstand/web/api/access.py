@@ -82,6 +82,7 @@ async def idempotency_key(
 CanReadOrders = Annotated[ApiKey, Depends(Needs("orders:read"))]
 CanWriteOrders = Annotated[ApiKey, Depends(Needs("orders:write"))]
 CanRefund = Annotated[ApiKey, Depends(Needs("refunds:write"))]
+CanApproveRefunds = Annotated[ApiKey, Depends(Needs("refunds:approve"))]
 CanReadEvents = Annotated[ApiKey, Depends(Needs("events:read"))]
 CanWriteEvents = Annotated[ApiKey, Depends(Needs("events:write"))]
 CanReadLedger = Annotated[ApiKey, Depends(Needs("ledger:read"))]
