@@ -116,11 +116,13 @@ async def disk_full(ground: Ground) -> tuple[str, list[str]]:
                 await asyncio.sleep(1.5)
                 ballast = disk / "ballast"
                 await asyncio.to_thread(_fill_up, ballast)
-                with contextlib.suppress(*DATABASE_AWAY):  # a log segment more has no room
-                    await lane.database.execute("SELECT pg_switch_wal()")
-                await asyncio.sleep(_OUTAGE_SECONDS)
-                await asyncio.to_thread(_fill_up, ballast)
-                ballast.unlink()
+                try:
+                    with contextlib.suppress(*DATABASE_AWAY, TimeoutError):
+                        async with asyncio.timeout(_OUTAGE_SECONDS):  # a segment more has no room
+                            await lane.database.execute("SELECT pg_switch_wal()")
+                    await asyncio.sleep(_OUTAGE_SECONDS)
+                finally:
+                    ballast.unlink()
 
             return await _buy_meanwhile(lane, fill)
     finally:
