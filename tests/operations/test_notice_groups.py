@@ -211,6 +211,8 @@ async def test_others_are_answered_while_somebody_holds_one_order(house: House) 
         # And those that come later do not wait behind it either.
         assert await house.bring_all(later) == [None] * 2
         assert not waiting.done()
+        # Each time in one go: nobody had to find out by waiting whose order is held.
+        assert house.watcher.passed["before notices.insert_once"] == 2
 
         assert await house.statuses(others) == ["PAID"] * 3
         assert await house.status(held) == "PENDING_PAYMENT"
@@ -242,6 +244,7 @@ async def test_attempts_that_somebody_claims_hold_up_nobody_else(house: House) -
         waiting = asyncio.create_task(house.bring(held))
         assert await house.bring_all(others) == [None] * 3
         assert not waiting.done()
+        assert house.watcher.passed["before notices.insert_once"] == 1
     await waiting
 
     assert await house.status(held) == "PAID"

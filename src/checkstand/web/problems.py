@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -114,7 +114,7 @@ def render_error(error: CheckstandError) -> JSONResponse:
     return problem(status, error.code, error.message, field=error.field, headers=headers, **facts)
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Let every error of the app leave as a problem."""
 
     async def ours(_request: Request, error: Exception) -> Response:
