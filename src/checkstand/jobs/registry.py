@@ -16,6 +16,7 @@ from checkstand.operations.deliver_event import (
     deliver_event,
 )
 from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
@@ -85,6 +86,8 @@ CHORES: Final = (
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
     Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="place events", run=place_new_events, every_seconds=1),
+    Chore(name="place late events", run=place_late_events, every_seconds=600),
     Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
     # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
     Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
