@@ -19,6 +19,7 @@ _INSERT_ONLY = [
     "transfers",
     "seals",
     "sealed_transfers",
+    "event_positions",
 ]
 
 

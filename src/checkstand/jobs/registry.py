@@ -17,6 +17,7 @@ from checkstand.operations.deliver_event import (
     deliver_event,
 )
 from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import prune_records
 from checkstand.operations.refresh_certificates import refresh_all_certificates
@@ -115,6 +116,8 @@ CHORES: Final = (
     KEEP_KEYS,
     Chore(name="prune records", run=prune_records, every_seconds=3600),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="place events", run=place_new_events, every_seconds=1),
+    Chore(name="place late events", run=place_late_events, every_seconds=600),
     Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
     # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
     Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),

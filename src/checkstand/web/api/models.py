@@ -271,6 +271,21 @@ class OrderFilters(_Filters):
 class EventFilters(_Filters):
     """Which events are listed."""
 
+    after_position: Annotated[
+        int | None,
+        Field(ge=0, le=2**63 - 1, description="Read the feed behind this position; 0 begins it."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if self.after_position is not None and self.starting_after is not None:
+            raise PydanticCustomError(
+                "place",
+                "give either starting_after or after_position",
+                {"field": "after_position"},
+            )
+        return self
+
 
 class PaymentView(BaseModel):
     """Money that arrived for one attempt of an order."""
@@ -399,12 +414,16 @@ class DeliveryView(BaseModel):
 class EventView(BaseModel):
     """An event as it was delivered, and how its deliveries stand."""
 
+    position: Annotated[
+        int | None,
+        Field(description="Its place in the feed; null until it has one, moments after it."),
+    ]
     event: dict[str, Any]
     deliveries: list[DeliveryView]
 
 
 class EventList(BaseModel):
-    """A page of events, newest first."""
+    """A page of events, newest first; with `after_position` in the order of the feed."""
 
     data: list[EventView]
     has_more: bool
