@@ -17,11 +17,13 @@ from checkstand.operations.deliver_event import (
     deliver_event,
 )
 from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.explain_orphans import explain_orphans
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import prune_records
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.witness_database import witness_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ CHORES: Final = (
     Chore(name="retry notices", run=retry_notices, every_seconds=60),
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
     Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
+    Chore(name="explain orphans", run=explain_orphans, every_seconds=60),
+    Chore(name="witness database", run=witness_database, every_seconds=60),
     Chore(name="prune records", run=prune_records, every_seconds=3600),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
 )

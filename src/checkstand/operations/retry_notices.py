@@ -29,19 +29,24 @@ async def retry_notices(resources: Resources, *, limit: int = 100) -> int:
 
     Each in a transaction of its own: one that cannot be applied must not hold back the others.
     """
+    unmatched = await list_unmatched(resources, limit=limit)
+    for again in unmatched:
+        try:
+            await settle_notices(resources, batch=[again], is_stored=True)
+        except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
+            _log.exception("a notice was not applied", notice_id=str(again.stored.notice_id))
+    return len(unmatched)
+
+
+async def list_unmatched(resources: Resources, *, limit: int) -> list[VerifiedNotice]:
+    """Read the notices that fitted nothing, or were only stored, of the last days."""
     received_after = resources.clock.now() - _GIVE_UP_AFTER
 
     async def read(tx: Transaction) -> list[StoredNotice]:
         return await notices.list_unmatched(tx, received_after=received_after, limit=limit)
 
     stored = await resources.database.read(read)
-    for notice in stored:
-        again = VerifiedNotice(stored=notice, notification=_parse(notice))
-        try:
-            await settle_notices(resources, batch=[again], is_stored=True)
-        except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
-            _log.exception("a notice was not applied", notice_id=str(notice.notice_id))
-    return len(stored)
+    return [VerifiedNotice(stored=notice, notification=_parse(notice)) for notice in stored]
 
 
 def _parse(stored: StoredNotice) -> Notification | None:
