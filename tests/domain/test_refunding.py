@@ -393,3 +393,15 @@ def _check(desk: Desk) -> None:
     assert (desk.case.order.status is OrderStatus.REFUNDED) == is_all_gone
     ids = {UUID(str(event.event_id)) for event in desk.events}
     assert len(ids) == len(desk.events)
+
+
+def test_failed_refund_returns_nothing_whatever_is_said_late(desk: Desk) -> None:
+    # The notice of the failure overtakes the answer to the send.
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "failed", source=Source.NOTICE, returned=Decimal("5.00"))
+
+    late = desk.hear(refund, "taken", source=Source.ANSWER, returned=Decimal("5.00"))
+
+    assert (late.status, late.returned) == (RefundStatus.FAILED, None)
+    ended = desk.hear(refund, "succeeded", returned=Decimal("5.00"))
+    assert (ended.status, ended.returned) == (RefundStatus.SUCCEEDED, Decimal("5.00"))

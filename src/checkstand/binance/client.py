@@ -5,7 +5,7 @@ async with AsyncBinancePay() as client:
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from checkstand.binance.ambient import Clock, Random, SystemClock, SystemRandom, elapsed_seconds
@@ -48,6 +48,7 @@ class AsyncBinancePay:
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        elapsed_seconds: Callable[[], float] = elapsed_seconds,
     ) -> None:
         configuration = configure(
             api_key=api_key,

@@ -6,7 +6,7 @@ with BinancePay() as client:
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from checkstand.binance.ambient import Clock, Random, SystemClock, SystemRandom, elapsed_seconds
@@ -49,6 +49,7 @@ class BinancePay:
         transport: Transport | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        elapsed_seconds: Callable[[], float] = elapsed_seconds,
     ) -> None:
         configuration = configure(
             api_key=api_key,

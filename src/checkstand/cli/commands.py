@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from checkstand.cli.house import read_environment as _settings
 from checkstand.cli.house import run_work as _run
+from checkstand.cli.ledger import app as ledger
 from checkstand.cli.limits import app as limits
 from checkstand.cli.ports import Port
 from checkstand.cli.recovery import app as recover
@@ -48,6 +49,7 @@ app.command(backup)
 app.command(restore)
 app.command(recover)
 app.command(bench)
+app.command(ledger)
 app.command(simulator)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpcore2
 
@@ -19,7 +19,7 @@ from checkstand.deliveries.targets import Target, check_url, parse_url
 from checkstand.errors import CheckstandError, Refused
 from checkstand.observability import NOBODY, Observer
 
-__all__ = ["POINT", "DeliveryAnswer", "DeliveryFailed", "DeliverySender", "check_url"]
+__all__ = ["POINT", "DeliveryAnswer", "DeliveryFailed", "DeliverySender", "Sender", "check_url"]
 
 #: The point that observers hear of: before a delivery leaves, and after it was answered.
 POINT: Final = "delivery"
@@ -53,6 +53,14 @@ class DeliveryFailed(CheckstandError):
         super().__init__(code, reason, facts={"was_sent": was_sent})
         self.reason = reason  # a sentence for the timeline
         self.was_sent = was_sent
+
+
+class Sender(Protocol):
+    """The door as operations see it."""
+
+    async def send(self, *, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryAnswer:
+        """POST `body` once and return the answer. Raises `DeliveryFailed` when none came."""
+        ...
 
 
 class DeliverySender:

@@ -21,6 +21,7 @@ class Payment:
     paid_at: datetime | None  # when Binance says it happened
     transaction_id: str | None = None
     fee: Decimal | None = None  # None is "not told yet", which is not zero
+    fee_learnt_at: datetime | None = None  # when we learnt the figure that stands
     held: bool = False  # not settled: an anomaly says why
     refund_reserved: Decimal = Decimal(0)  # asked back by open refunds
     refunded: Decimal = Decimal(0)  # gone back, as Binance says

@@ -55,6 +55,7 @@ class Refund:
     last_absent_at: datetime | None = None  # since the last send
     returned: Decimal | None = None  # what Binance says goes back: this is what is booked
     fee_returned: Decimal | None = None  # None is "not told yet", which is not zero
+    fee_return_learnt_at: datetime | None = None
     remaining_attempts: int | None = None  # Binance's word in its last answer
     failure: str | None = None  # why it failed, or what it waits for
     ended_at: datetime | None = None

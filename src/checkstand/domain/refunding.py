@@ -242,7 +242,10 @@ def _with_facts(refund: Refund, report: RefundReport) -> Refund:
     """Merge what a report adds; what is booked already is never replaced here."""
     returned = refund.returned
     is_booked = refund.status is RefundStatus.SUCCEEDED
-    goes_back = report.finding in {RefundFinding.TAKEN, RefundFinding.SUCCEEDED}
+    # "Taken" of one that has failed is an answer from before: nothing goes back by it.
+    goes_back = report.finding is RefundFinding.SUCCEEDED or (
+        report.finding is RefundFinding.TAKEN and refund.is_open
+    )
     if goes_back and report.returned is not None and not is_booked:
         # Equal amounts keep the digits the shop wrote: 5.00, where Binance says 5.00000000.
         asked = refund.amount.amount

@@ -22,17 +22,19 @@ from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import prune_records
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
-from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.retry_notices import match_orphans, retry_notices
+from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
 from checkstand.operations.witness_database import witness_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chore:
-    """Something done from time to time, whole."""
+    """Something done from time to time, whole, and sooner when somebody says so."""
 
     name: str
     run: Callable[[Resources], Awaitable[object]]
     every_seconds: float
+    wake: Callable[[Resources], Wake] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +100,26 @@ QUEUES: Final = (
     ),
 )
 
+#: Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
+KEEP_KEYS: Final = Chore(
+    name="refresh certificates", run=refresh_all_certificates, every_seconds=1800
+)
+
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
-    Chore(name="retry notices", run=retry_notices, every_seconds=60),
-    # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
-    Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
+    Chore(
+        name="retry notices",
+        run=retry_notices,
+        every_seconds=5,  # money may lie in what was only stored
+        wake=lambda resources: resources.notices_wake,
+    ),
+    Chore(name="match orphans", run=match_orphans, every_seconds=60),
+    KEEP_KEYS,
     Chore(name="explain orphans", run=explain_orphans, every_seconds=60),
     Chore(name="witness database", run=witness_database, every_seconds=60),
     Chore(name="prune records", run=prune_records, every_seconds=3600),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
+    # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
+    Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
 )

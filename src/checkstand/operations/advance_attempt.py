@@ -124,7 +124,11 @@ def note_sending(attempt: Attempt, step: NextStep, *, now: datetime) -> Attempt:
     match step:
         case NextStep.SUBMIT:
             return replace(
-                attempt, status=AttemptStatus.SUBMITTING, sends=attempt.sends + 1, last_sent_at=now
+                attempt,
+                status=AttemptStatus.SUBMITTING,
+                sends=attempt.sends + 1,
+                last_sent_at=now,
+                last_absent_at=None,  # said of the sends before; two moments may be the same
             )
         case NextStep.CLOSE:
             return replace(attempt, closes=attempt.closes + 1, asks=0)
@@ -166,9 +170,17 @@ async def record_answer(
         return decision.case
 
     case = await resources.database.run(step, name="record_answer")
+    wake_others(resources, planned, answer)
+    return case
+
+
+def wake_others(resources: Resources, planned: PlannedCall, answer: Answer) -> None:
+    """Say that there may be work: the attempt's next step, news for the shop, an orphan's match."""
     resources.attempts_wake.up()
     resources.deliveries_wake.up()
-    return case
+    report = answer.report
+    if report is not None and report.prepay_id and planned.attempt.prepay_id is None:
+        resources.notices_wake.up()  # news of it may have come before we knew its name
 
 
 async def decide_answer(

@@ -30,6 +30,7 @@ from checkstand.operations.advance_attempt import (
     end_call,
     make_call,
     note_sending,
+    wake_others,
 )
 from checkstand.operations.answer_once import StoredAnswer, answered_before
 from checkstand.operations.limit_book import check_new_order
@@ -188,8 +189,7 @@ async def _conclude(
         return await _finish(tx, resources, request, decision)
 
     stored = await resources.database.run(step, name="create_order.conclude")
-    resources.attempts_wake.up()
-    resources.deliveries_wake.up()
+    wake_others(resources, planned, answer)
     return stored
 
 

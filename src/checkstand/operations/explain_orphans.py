@@ -12,7 +12,7 @@ import structlog
 
 from checkstand.binance import Notification, PayNotice
 from checkstand.operations.resources import Resources
-from checkstand.operations.retry_notices import list_unmatched
+from checkstand.operations.retry_notices import list_orphans
 from checkstand.operations.verify_notice import VerifiedNotice
 from checkstand.provider.gateway import FoundOrder
 from checkstand.provider.translation import Mark, parse_pass_through
@@ -23,10 +23,10 @@ from checkstand.storage.orphan_orders import OrphanOrder
 _log = structlog.get_logger()
 
 
-async def explain_orphans(resources: Resources, *, limit: int = 100) -> int:
+async def explain_orphans(resources: Resources, *, limit: int = 500) -> int:
     """Ask about orders that orphan notices tell of and that carry our mark; return how many."""
     explained = 0
-    for notice in await list_unmatched(resources, limit=limit):
+    for notice in await list_orphans(resources, limit=limit):
         mark = _mark_of(notice.notification)
         if mark is None or mark.account_id != notice.stored.account_id:
             continue

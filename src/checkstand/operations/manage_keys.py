@@ -22,6 +22,7 @@ SCOPES: Final = {
     "events:read": "read events",
     "events:write": "deliver events again",
     "endpoints:write": "read, add and remove webhook endpoints",
+    "ledger:read": "read the books",
 }
 
 #: Long enough for any sentence; it is shown in lists and in refusals.

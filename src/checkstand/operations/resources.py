@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 from checkstand.ambient import Clock, Ids, Random
-from checkstand.deliveries.sender import DeliverySender
+from checkstand.deliveries.sender import Sender
 from checkstand.domain.budget import CALL_RATE, CallRate
 from checkstand.domain.retention import RetentionPolicy
 from checkstand.domain.settlement import Circumstances
@@ -55,6 +56,7 @@ class Policy:
     attempt_life: timedelta = timedelta(hours=1)
     shopper_ask_every: timedelta = timedelta(seconds=5)  # "I've paid" asks Binance this often
     notice_age_max: timedelta = timedelta(seconds=300)  # an older notice is a hint
+    confirm_above: Decimal | None = None  # a larger PAY_SUCCESS is a hint too; None: none is
     urgent_after: timedelta = timedelta(seconds=60)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     allow_private_webhooks: bool = False
@@ -67,7 +69,7 @@ class Resources:
 
     database: Database
     provider: Provider
-    sender: DeliverySender
+    sender: Sender
     accounts: AccountBook
     vault: Vault
     clock: Clock
@@ -81,6 +83,7 @@ class Resources:
     attempts_wake: Wake = field(default_factory=Wake)
     refunds_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)
+    notices_wake: Wake = field(default_factory=Wake)
 
     @property
     def provider_lease(self) -> timedelta:

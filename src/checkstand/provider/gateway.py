@@ -4,15 +4,17 @@ accepted: they did it. rejected: a definite no. unavailable: nothing happened th
 sent, and whether it took effect is not known. Nothing here decides what follows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from checkstand.ambient import Clock, Random
+from checkstand.ambient import Clock, Random, elapsed_seconds
 from checkstand.binance import (
     AsyncBinancePay,
+    AsyncTransport,
     BinancePayError,
     CallOptions,
     CreatedOrder,
@@ -122,12 +124,21 @@ class Provider:
     """The second door: one client for each credential, kept for as long as the process lives."""
 
     def __init__(
-        self, *, observer: Observer, clock: Clock, random: Random, timeout_seconds: float
+        self,
+        *,
+        observer: Observer,
+        clock: Clock,
+        random: Random,
+        timeout_seconds: float,
+        transport: AsyncTransport | None = None,
+        elapsed_seconds: Callable[[], float] = elapsed_seconds,
     ) -> None:
         self._observer = observer
         self._clock = clock
         self._random = random
         self._timeout_seconds = timeout_seconds
+        self._transport = transport  # none: each client has connections of its own
+        self._elapsed_seconds = elapsed_seconds
         self._clients: dict[UUID, AsyncBinancePay] = {}
         self._credentials: dict[UUID, ProviderCredential] = {}
 
@@ -139,8 +150,10 @@ class Provider:
                 api_secret=credential.api_secret,
                 base_url=credential.base_url,
                 timeout_seconds=self._timeout_seconds,
+                transport=self._transport,
                 clock=self._clock,
                 random=self._random,
+                elapsed_seconds=self._elapsed_seconds,
             )
         self._credentials[credential.credential_id] = credential
 

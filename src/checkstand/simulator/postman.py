@@ -7,8 +7,9 @@ follows the clock. `idle` waits until no try is under way.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import httpcore2
 
@@ -34,6 +35,38 @@ _UNREACHABLE = (
 )
 
 
+class Line(Protocol):
+    """The way a webhook takes."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Send once; return status and content. Raises what connections raise."""
+        ...
+
+    async def aclose(self) -> None:
+        """Drop what is open."""
+        ...
+
+
+class HttpLine:
+    """Over kept connections."""
+
+    def __init__(self, *, connections_max: int) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=connections_max, keepalive_expiry=30
+        )
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Send once; return status and content. Raises what connections raise."""
+        response = await self._pool.request(
+            "POST", url, headers=list(headers.items()), content=body
+        )
+        return response.status, response.content
+
+    async def aclose(self) -> None:
+        """Drop every connection."""
+        await self._pool.aclose()
+
+
 class Postman:
     """Sends notices and remembers every try."""
 
@@ -46,6 +79,7 @@ class Postman:
         keys: KeyRing,
         faults: FaultBook,
         randomness: Randomness,
+        line: Line | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -54,9 +88,7 @@ class Postman:
         self._faults = faults
         self._randomness = randomness
         self._slots = asyncio.Semaphore(settings.webhook_concurrency)
-        self._pool = httpcore2.AsyncConnectionPool(
-            max_connections=settings.webhook_concurrency, keepalive_expiry=30
-        )
+        self._line = line or HttpLine(connections_max=settings.webhook_concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
 
     def tell(
@@ -142,7 +174,7 @@ class Postman:
     async def close(self) -> None:
         """Stop sending and drop the connections."""
         await self.give_up()
-        await self._pool.aclose()
+        await self._line.aclose()
 
     def _trier(self, number: int) -> Callable[[], None]:
         def start() -> None:
@@ -198,7 +230,7 @@ class Postman:
 
     async def _post(self, notice: Notice, sent: Try) -> Try:
         seconds = self._settings.webhook_timeout_seconds
-        headers: dict[bytes | str, bytes | str] = {
+        headers = {
             "content-type": "application/json;charset=utf-8",
             "BinancePay-Certificate-SN": sent.certificate_serial,
             "BinancePay-Nonce": sent.nonce,
@@ -207,16 +239,14 @@ class Postman:
         }
         try:
             async with asyncio.timeout(seconds):
-                response = await self._pool.request(
-                    "POST", notice.url or "", headers=headers, content=notice.body
-                )
+                status, content = await self._line.post(notice.url or "", headers, notice.body)
         except _UNREACHABLE as error:
             return replace(sent, error=f"{type(error).__name__}: {error}".rstrip(": "))
         return replace(
             sent,
-            http_status=response.status,
-            answer=response.content[:_ANSWER_CHARACTERS_KEPT].decode(errors="replace"),
-            acknowledged=self._acknowledges(response.status, response.content),
+            http_status=status,
+            answer=content[:_ANSWER_CHARACTERS_KEPT].decode(errors="replace"),
+            acknowledged=self._acknowledges(status, content),
         )
 
     def _acknowledges(self, status: int, body: bytes) -> bool:

@@ -30,7 +30,7 @@ from checkstand.simulator.door import CUT, Door
 from checkstand.simulator.endpoints import ENDPOINTS, PREFIX
 from checkstand.simulator.faults import FaultBook
 from checkstand.simulator.orders import DEFAULT_PAYER_ID
-from checkstand.simulator.postman import Postman
+from checkstand.simulator.postman import Line, Postman
 from checkstand.simulator.records import Merchant
 from checkstand.simulator.report_pages import report_routes
 from checkstand.simulator.settings import Settings
@@ -82,7 +82,7 @@ async def running_simulator(
     """
     listener = _listen(host, port)
     base_url = public_url.rstrip("/") if public_url else _address(host, listener)
-    world = _make_world(
+    world = make_world(
         base_url=base_url,
         merchants=merchants,
         clock=clock or SimulatedClock(),
@@ -90,7 +90,7 @@ async def running_simulator(
         keys=KeyRing(signing_key),
         randomness=Randomness(seed),
     )
-    server = _Server(_configuration(_application(world)))
+    server = _Server(_configuration(make_application(world)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await server.is_up.wait()
@@ -137,7 +137,7 @@ async def serve(
             await stopped.wait()
 
 
-def _make_world(
+def make_world(
     *,
     base_url: str,
     merchants: Sequence[Merchant],
@@ -145,7 +145,9 @@ def _make_world(
     settings: Settings,
     keys: KeyRing,
     randomness: Randomness,
+    line: Line | None = None,
 ) -> World:
+    """Put a simulator's parts together; `line` carries webhooks by another way than HTTP."""
     purse = dict.fromkeys(sorted(settings.currencies), settings.payer_opening_balance)
     payer = Payer(payer_id=DEFAULT_PAYER_ID, name="Simulated payer", opening_balances=purse)
     store = Store(merchants, [payer])
@@ -158,6 +160,7 @@ def _make_world(
         keys=keys,
         faults=faults,
         randomness=randomness.branch("postman"),
+        line=line,
     )
     return World(
         base_url=base_url,
@@ -171,7 +174,7 @@ def _make_world(
     )
 
 
-def _application(world: World) -> ASGIApp:
+def make_application(world: World) -> ASGIApp:
     """Put the API's door beside the pages; the edge blocks every path that neither knows."""
     door = Door(world)
     routes = [

@@ -48,6 +48,8 @@ _OF_ORDERS = statement(
 
 async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Anomaly]:
     """Read the anomalies of orders, oldest first."""
+    if not keys:
+        return []
     rows = await tx.rows(_OF_ORDERS, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]
 

@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from checkstand.domain.case import Decision
+from checkstand.domain.case import Decision, Step
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.order import Goods, Order, OrderStatus, Terms
-from checkstand.storage.database import Row, Transaction, statement
+from checkstand.storage.database import Row, Transaction, render_rows, statement
 
 COLUMNS = """
     account_id, order_id, merchant_order_id, cart_id, status, previous_status, version, amount,
@@ -35,6 +35,17 @@ _LOCK = statement(
      WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
      ORDER BY account_id, order_id
        FOR UPDATE
+    """,
+)
+
+#: For a group: one order that somebody holds must not hold up the others.
+_LOCK_FREE = statement(
+    "orders.lock_free",
+    f"""
+    SELECT {COLUMNS} FROM orders
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id
+       FOR UPDATE SKIP LOCKED
     """,
 )
 
@@ -71,11 +82,10 @@ _UPDATE = statement(
        SET status = n.status, previous_status = n.previous_status, version = n.version,
            settled_by = n.settled_by, paid_at = n.paid_at, fulfilled_at = n.fulfilled_at,
            cancel_requested_at = n.cancel_requested_at
-      FROM unnest(
-               $1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::uuid[],
-               $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]
-           ) AS n (account_id, order_id, version_before, status, previous_status, version,
-                   settled_by, paid_at, fulfilled_at, cancel_requested_at)
+      FROM jsonb_to_recordset($1::jsonb) AS n (
+               account_id uuid, order_id uuid, version_before int, status text,
+               previous_status text, version int, settled_by uuid, paid_at timestamptz,
+               fulfilled_at timestamptz, cancel_requested_at timestamptz)
      WHERE (o.account_id, o.order_id, o.version) = (n.account_id, n.order_id, n.version_before)
     RETURNING o.order_id
     """,
@@ -87,10 +97,9 @@ _INSERT_HISTORY = statement(
     INSERT INTO order_history (
         account_id, order_id, version, previous_status, status, actor, reason, reference, at
     )
-    SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::text[], $9::timestamptz[]
-    )
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS n (
+        account_id uuid, order_id uuid, version int, previous_status text, status text,
+        actor text, reason text, reference text, at timestamptz)
     """,
 )
 
@@ -154,9 +163,15 @@ async def insert(tx: Transaction, order: Order) -> bool:
     return row is not None
 
 
-async def lock(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Order]:
-    """Hold orders, given as (account_id, order_id), in the one global order."""
-    rows = await tx.rows(_LOCK, [k[0] for k in keys], [k[1] for k in keys])
+async def lock(
+    tx: Transaction, keys: Sequence[tuple[UUID, UUID]], *, skips_held: bool = False
+) -> list[Order]:
+    """Hold orders, given as (account_id, order_id), in the one global order.
+
+    With `skips_held` those that somebody else holds are left out.
+    """
+    sql = _LOCK_FREE if skips_held else _LOCK
+    rows = await tx.rows(sql, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]
 
 
@@ -197,41 +212,46 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     changed = [d for d in decisions if d.case.order != d.before.order]
     if not changed:
         return
-    after = [d.case.order for d in changed]
-    rows = await tx.rows(
-        _UPDATE,
-        [o.account_id for o in after],
-        [o.order_id for o in after],
-        [d.before.order.version for d in changed],
-        [o.status for o in after],
-        [o.previous_status for o in after],
-        [o.version for o in after],
-        [o.settled_by for o in after],
-        [o.paid_at for o in after],
-        [o.fulfilled_at for o in after],
-        [o.cancel_requested_at for o in after],
-    )
+    rows = await tx.rows(_UPDATE, render_rows([_render_change(decision) for decision in changed]))
     if len(rows) != len(changed):
         raise MovedFirst(f"{len(changed)} orders decided, {len(rows)} written")
 
 
+def _render_change(decision: Decision) -> dict[str, object]:
+    order = decision.case.order
+    return {
+        "account_id": order.account_id,
+        "order_id": order.order_id,
+        "version_before": decision.before.order.version,
+        "status": order.status,
+        "previous_status": order.previous_status,
+        "version": order.version,
+        "settled_by": order.settled_by,
+        "paid_at": order.paid_at,
+        "fulfilled_at": order.fulfilled_at,
+        "cancel_requested_at": order.cancel_requested_at,
+    }
+
+
 async def append_history(tx: Transaction, decisions: Sequence[Decision]) -> None:
     """Write one history row for each version that decisions made."""
-    lines = [(d.case.order, step) for d in decisions for step in d.steps]
-    if not lines:
-        return
-    await tx.run(
-        _INSERT_HISTORY,
-        [order.account_id for order, _ in lines],
-        [order.order_id for order, _ in lines],
-        [step.version for _, step in lines],
-        [step.previous_status for _, step in lines],
-        [step.status for _, step in lines],
-        [step.actor for _, step in lines],
-        [step.reason for _, step in lines],
-        [step.reference for _, step in lines],
-        [step.at for _, step in lines],
-    )
+    lines = [_render_step(d.case.order, step) for d in decisions for step in d.steps]
+    if lines:
+        await tx.run(_INSERT_HISTORY, render_rows(lines))
+
+
+def _render_step(order: Order, step: Step) -> dict[str, object]:
+    return {
+        "account_id": order.account_id,
+        "order_id": order.order_id,
+        "version": step.version,
+        "previous_status": step.previous_status,
+        "status": step.status,
+        "actor": step.actor,
+        "reason": step.reason,
+        "reference": step.reference,
+        "at": step.at,
+    }
 
 
 def parse(row: Row) -> Order:

@@ -11,7 +11,7 @@ from checkstand.storage.database import Row, Transaction, statement
 
 _COLUMNS = """
     account_id, order_id, attempt_id, payment_id, amount, currency, fee, transaction_id, paid_at,
-    received_at, held, refund_reserved, refunded
+    received_at, held, refund_reserved, refunded, fee_learnt_at
 """
 
 #: No ON CONFLICT: the order is held, so a payment that is there was seen when the case was read.
@@ -22,7 +22,7 @@ _INSERT = statement(
     SELECT * FROM unnest(
         $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[], $7::numeric[],
         $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::numeric[],
-        $13::numeric[]
+        $13::numeric[], $14::timestamptz[]
     )
     """,
 )
@@ -32,11 +32,12 @@ _UPDATE = statement(
     """
     UPDATE payments p
        SET fee = n.fee, transaction_id = n.transaction_id, paid_at = n.paid_at, held = n.held,
-           refund_reserved = n.refund_reserved, refunded = n.refunded
+           refund_reserved = n.refund_reserved, refunded = n.refunded,
+           fee_learnt_at = n.fee_learnt_at
       FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::text[], $5::timestamptz[], $6::bool[],
-                  $7::numeric[], $8::numeric[])
+                  $7::numeric[], $8::numeric[], $9::timestamptz[])
            AS n (account_id, payment_id, fee, transaction_id, paid_at, held, refund_reserved,
-                 refunded)
+                 refunded, fee_learnt_at)
      WHERE (p.account_id, p.payment_id) = (n.account_id, n.payment_id)
     """,
 )
@@ -64,6 +65,8 @@ _OF_ORDERS = statement(
 
 async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Payment]:
     """Read the payments of orders, oldest first."""
+    if not keys:
+        return []
     rows = await tx.rows(_OF_ORDERS, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]
 
@@ -90,6 +93,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
             [p.held for p in fresh],
             [p.refund_reserved for p in fresh],
             [p.refunded for p in fresh],
+            [p.fee_learnt_at for p in fresh],
         )
     if fuller:
         await tx.run(
@@ -102,6 +106,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
             [p.held for p in fuller],
             [p.refund_reserved for p in fuller],
             [p.refunded for p in fuller],
+            [p.fee_learnt_at for p in fuller],
         )
 
 
@@ -119,6 +124,7 @@ def parse(row: Row) -> Payment:
         payment_id=row["payment_id"],
         money=Money(row["amount"], row["currency"]),
         fee=row["fee"],
+        fee_learnt_at=row["fee_learnt_at"],
         transaction_id=row["transaction_id"],
         paid_at=row["paid_at"],
         received_at=row["received_at"],

@@ -34,6 +34,7 @@ _COLUMN_TYPES: Final = {
     "last_absent_at": "timestamptz",
     "returned": "numeric",
     "fee_returned": "numeric",
+    "fee_return_learnt_at": "timestamptz",
     "remaining_attempts": "int",
     "failure": "text",
     "ended_at": "timestamptz",
@@ -119,6 +120,8 @@ async def of_orders(
     tx: Transaction, keys: Sequence[tuple[UUID, UUID]], *, lock: bool
 ) -> list[Refund]:
     """Read the refunds of orders, oldest first; hold them too when the order is held."""
+    if not keys:
+        return []
     sql = _LOCK_OF_ORDERS if lock else _OF_ORDERS
     rows = await tx.rows(sql, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]

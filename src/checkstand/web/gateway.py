@@ -12,7 +12,7 @@ from checkstand.errors import CheckstandError
 from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.resources import Resources
 from checkstand.queries.health import is_ready
-from checkstand.web.api import endpoints, events, orders, refunds
+from checkstand.web.api import endpoints, events, ledger, orders, refunds
 from checkstand.web.api.openapi import DescribedApp, operation_id
 from checkstand.web.body_gate import BodyGate
 from checkstand.web.checkout.desk import CheckoutDesk
@@ -41,11 +41,11 @@ def build_app(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
     )
     app.state.resources = resources
     install(app)
-    for room in (orders, refunds, endpoints, events):
+    for room in (orders, refunds, endpoints, events, ledger):
         app.include_router(room.router)
+    app.router.routes[:0] = notice_routes(desk)  # first, since routes are tried one by one
     app.router.routes.extend(
         [
-            *notice_routes(desk),
             *checkout_routes(
                 CheckoutDesk(resources), form_key=resources.vault.form_key, clock=resources.clock
             ),

@@ -15,7 +15,8 @@ _BEARER: Final = HTTPBearer(auto_error=False, description="An API key: `checksta
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
-def resources_of(request: Request) -> Resources:
+# Asynchronous though nothing is awaited: the framework takes every plain function to a thread.
+async def resources_of(request: Request) -> Resources:
     """Return what the app was built with."""
     resources: Resources = request.app.state.resources
     return resources
@@ -58,7 +59,7 @@ class Needs:
         return key
 
 
-def idempotency_key(
+async def idempotency_key(
     value: Annotated[
         str,
         Header(
@@ -84,5 +85,6 @@ CanRefund = Annotated[ApiKey, Depends(Needs("refunds:write"))]
 CanApproveRefunds = Annotated[ApiKey, Depends(Needs("refunds:approve"))]
 CanReadEvents = Annotated[ApiKey, Depends(Needs("events:read"))]
 CanWriteEvents = Annotated[ApiKey, Depends(Needs("events:write"))]
+CanReadLedger = Annotated[ApiKey, Depends(Needs("ledger:read"))]
 CanWriteEndpoints = Annotated[ApiKey, Depends(Needs("endpoints:write"))]
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]

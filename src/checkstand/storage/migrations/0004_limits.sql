@@ -1,13 +1,11 @@
 -- Limits: how often Binance is asked.
 
--- One row for each account and trouble that ever made its calls rest. Claims read it.
+-- One row for each account that was ever told to come back later. Claims read it.
 CREATE TABLE provider_rests (
-    account_id  uuid NOT NULL REFERENCES accounts,
-    trouble     text NOT NULL CHECK (trouble IN ('server_failed', 'too_many')),
+    account_id  uuid PRIMARY KEY REFERENCES accounts,
     rest_until  timestamptz NOT NULL,
     reason      text NOT NULL,              -- what Binance answered
-    began_at    timestamptz NOT NULL,
-    PRIMARY KEY (account_id, trouble)
+    began_at    timestamptz NOT NULL
 );
 -- What somebody waits for is claimed before any poll.
 CREATE INDEX attempts_due_first ON attempts (due_at, account_id, attempt_id)

@@ -54,3 +54,9 @@ CREATE TABLE orphan_orders (
 
 GRANT SELECT, INSERT, UPDATE ON recoveries, witnesses, orphan_orders TO checkstand_app;
 GRANT SELECT, INSERT ON recovery_attempts TO checkstand_app;
+
+-- When Binance fails by itself only polls rest; when it says "too many", everything does.
+ALTER TABLE provider_rests ADD COLUMN trouble text NOT NULL DEFAULT 'too_many'
+    CHECK (trouble IN ('server_failed', 'too_many'));
+ALTER TABLE provider_rests DROP CONSTRAINT provider_rests_pkey;
+ALTER TABLE provider_rests ADD PRIMARY KEY (account_id, trouble);
