@@ -110,6 +110,14 @@ def test_calls_that_fail_together_rest_once() -> None:
     assert bucket.resting_until == _at(10.1)
 
 
+def test_too_many_lengthens_the_rest_after_a_failure() -> None:
+    bucket = hear(Bucket(paid_until=NOON), Trouble.SERVER_FAILED, now=NOON)
+
+    bucket = hear(bucket, Trouble.TOO_MANY, now=_at(0.5))
+
+    assert bucket.resting_until == _at(20.5)
+
+
 def test_good_answer_amid_a_rest_does_not_end_it() -> None:
     bucket = hear(Bucket(paid_until=NOON), Trouble.TOO_MANY, now=NOON)
 

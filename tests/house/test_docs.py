@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "checkstand"
 ROOMS = ("deliveries", "domain", "operations", "storage", "web")
 _CODE = re.compile(
     r"(?:Refused|Conflict|NotFound|ProviderUnavailable|SettingsError|CannotListen|MigrationError"
-    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
+    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle|BackupFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
     r'|code(?:: str)? ?= ?"([a-z_]+)"'
 )
 

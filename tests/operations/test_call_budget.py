@@ -116,7 +116,7 @@ async def test_rest_of_one_account_does_not_hold_up_another(
             resting,
         )
         await connection.execute(
-            "INSERT INTO provider_rests VALUES ($1, $2, 'HTTP 429', now())",
+            "INSERT INTO provider_rests VALUES ($1, 'too_many', $2, 'HTTP 429', now())",
             resting,
             gateway.resources.clock.now() + timedelta(days=1),
         )

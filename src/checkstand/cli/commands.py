@@ -19,6 +19,8 @@ from checkstand.cli.house import run_work as _run
 from checkstand.cli.ledger import app as ledger
 from checkstand.cli.limits import app as limits
 from checkstand.cli.ports import Port
+from checkstand.cli.recovery import app as recover
+from checkstand.cli.recovery import backup, restore
 from checkstand.cli.retention import retention
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError, Refused
@@ -43,6 +45,9 @@ accounts.command(limits)
 app.command(keys)
 app.command(accounts)
 app.command(retention)
+app.command(backup)
+app.command(restore)
+app.command(recover)
 app.command(bench)
 app.command(ledger)
 app.command(simulator)

@@ -21,8 +21,8 @@ class Trouble(StrEnum):
     """What an answer says about how welcome our calls are."""
 
     NONE = "none"
-    SERVER_FAILED = "server_failed"  # 5xx and the like: they are in trouble themselves
-    TOO_MANY = "too_many"  # 429, and the 403 of a firewall: we are the trouble
+    SERVER_FAILED = "server_failed"  # 5xx and the like: they are in trouble, and polls rest
+    TOO_MANY = "too_many"  # 429, and the 403 of a firewall: we are the trouble, and all rests
 
 
 #: The first rest after each kind of trouble, doubled at every further one up to the second figure.
@@ -57,6 +57,7 @@ class Bucket:
     polled_at: datetime | None = None
     troubles: int = 0  # in a row
     resting_until: datetime | None = None
+    resting_for: Trouble = Trouble.NONE
 
 
 def spend(bucket: Bucket, calls: int, *, rate: CallRate, now: datetime) -> Bucket:
@@ -85,12 +86,17 @@ def polls_allowed(bucket: Bucket, *, rate: CallRate, now: datetime) -> int:
 def hear(bucket: Bucket, trouble: Trouble, *, now: datetime) -> Bucket:
     """Learn from an answer: trouble begins a rest, a good answer outside of one ends the row.
 
-    Calls that were under way together fail together; only the first of them counts.
+    Calls that were under way together fail together; only the first of them counts, and the first
+    that says that we are the trouble.
     """
-    if bucket.resting_until is not None and now < bucket.resting_until:
+    is_worse = trouble is Trouble.TOO_MANY and bucket.resting_for is not Trouble.TOO_MANY
+    if bucket.resting_until is not None and now < bucket.resting_until and not is_worse:
         return bucket
     if trouble is Trouble.NONE:
-        return replace(bucket, troubles=0, resting_until=None) if bucket.troubles else bucket
+        calm = replace(bucket, troubles=0, resting_until=None, resting_for=trouble)
+        return calm if bucket.troubles else bucket
     first, most = _RESTS[trouble]
     rest = min(first * 2 ** min(bucket.troubles, 16), most)
-    return replace(bucket, troubles=bucket.troubles + 1, resting_until=now + rest)
+    return replace(
+        bucket, troubles=bucket.troubles + 1, resting_until=now + rest, resting_for=trouble
+    )

@@ -53,7 +53,7 @@ class CallBudget:
         if until is None or trouble is Trouble.NONE:
             return
         # Also when the rest is known here: the step that wrote it down may be running again.
-        await provider_rests.begin(tx, account_id, until=until, reason=reason, now=now)
+        await provider_rests.begin(tx, account_id, trouble, until=until, reason=reason, now=now)
         if until == before.resting_until:
             return
         _log.warning(

@@ -18,6 +18,7 @@ from checkstand.operations.call_budget import CallBudget
 from checkstand.operations.limit_book import LimitBook
 from checkstand.provider.gateway import Provider
 from checkstand.storage.database import Database
+from checkstand.storage.witness_file import WitnessFile
 from checkstand.vault import Vault
 
 #: How much longer a lease lives than the call it covers may take: time to write the answer. Too
@@ -75,6 +76,7 @@ class Resources:
     ids: Ids
     random: Random
     policy: Policy
+    witness: WitnessFile | None = None
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
     budget: CallBudget = field(default_factory=CallBudget)
     limits: LimitBook = field(default_factory=LimitBook)

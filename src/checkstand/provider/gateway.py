@@ -6,6 +6,7 @@ sent, and whether it took effect is not known. Nothing here decides what follows
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -88,6 +89,18 @@ class RefundAnswer:
     summary: str
     report: RefundReport | None = None
     trouble: Trouble = Trouble.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundOrder:
+    """An order of ours at Binance that our rows do not know, as a query tells of it."""
+
+    prepay_id: str | None
+    status: str
+    amount: Decimal
+    currency: str
+    transaction_id: str | None
+    pass_through_info: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +279,28 @@ class Provider:
             code="000000",
             summary=f"Binance says {report.word}",
             report=report,
+        )
+
+    async def find_order(self, credential_id: UUID, *, merchant_trade_no: str) -> FoundOrder | None:
+        """Ask about an order that our rows do not know. Raises BinancePayError."""
+        self._observer.before("binance /v2/order/query")
+        try:
+            found = await self._clients[credential_id].orders.query(
+                merchant_trade_no=merchant_trade_no
+            )
+        except BinancePayError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            return None
+        finally:
+            self._observer.after("binance /v2/order/query")
+        return FoundOrder(
+            prepay_id=found.prepay_id,
+            status=found.status,
+            amount=found.order_amount,
+            currency=found.currency,
+            transaction_id=found.transaction_id,
+            pass_through_info=found.pass_through_info,
         )
 
     async def list_certificates(self, credential_id: UUID) -> dict[str, str]:

@@ -120,7 +120,7 @@ _CLAIM = """
                 WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL)
            AND NOT EXISTS (
                SELECT 1 FROM provider_rests p
-                WHERE p.account_id = a.account_id AND p.rest_until > $2)
+                WHERE p.account_id = a.account_id AND p.rest_until > $2 AND {rests})
          ORDER BY a.due_at, a.account_id, a.attempt_id
          LIMIT $4
            FOR UPDATE OF a SKIP LOCKED)
@@ -131,9 +131,13 @@ _CLAIM = """
     RETURNING u.account_id, u.order_id, u.attempt_id
 """
 
-#: What somebody waits for: an order to be made, its fate to be known, a code to be closed.
+#: What somebody waits for: an order to be made, its fate to be known, a code to be closed. When
+#: Binance fails by itself, their own schedules are patient enough.
 _CLAIM_FIRST = statement(
-    "attempts.claim_first", _CLAIM.format(which="a.status IN ('PREPARED', 'SUBMITTING', 'CLOSING')")
+    "attempts.claim_first",
+    _CLAIM.format(
+        which="a.status IN ('PREPARED', 'SUBMITTING', 'CLOSING')", rests="p.trouble = 'too_many'"
+    ),
 )
 
 #: Everything else is a poll, and waits while its account has no call left for it.
@@ -141,7 +145,8 @@ _CLAIM_POLLS = statement(
     "attempts.claim_polls",
     _CLAIM.format(
         which="a.status NOT IN ('PREPARED', 'SUBMITTING', 'CLOSING')"
-        " AND a.account_id <> ALL ($5::uuid[])"
+        " AND a.account_id <> ALL ($5::uuid[])",
+        rests="true",
     ),
 )
 

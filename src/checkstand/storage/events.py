@@ -46,6 +46,9 @@ _CLAIM = statement(
                SELECT 1 FROM webhook_endpoints w
                 WHERE (w.account_id, w.endpoint_id) = (c.account_id, c.endpoint_id)
                   AND w.disabled_at IS NULL)
+           AND NOT EXISTS (
+               SELECT 1 FROM recoveries v
+                WHERE v.account_id = c.account_id AND v.finished_at IS NULL)
            AND ((c.urgent AND c.created_at <= $4)
                 OR NOT EXISTS (
                     SELECT 1 FROM deliveries p

@@ -94,7 +94,11 @@ _CLAIM_DUE = statement(
                 WHERE c.account_id = r.account_id AND c.halted_reason IS NOT NULL)
            AND NOT EXISTS (
                SELECT 1 FROM provider_rests p
-                WHERE p.account_id = r.account_id AND p.rest_until > $2)
+                WHERE p.account_id = r.account_id AND p.rest_until > $2
+                  AND p.trouble = 'too_many')
+           AND NOT EXISTS (
+               SELECT 1 FROM recoveries v
+                WHERE v.account_id = r.account_id AND v.finished_at IS NULL)
          ORDER BY r.due_at, r.account_id, r.refund_id
          LIMIT $4
            FOR UPDATE OF r SKIP LOCKED)
