@@ -4,19 +4,20 @@ after its settings, so that a wrong one is said at once.
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.orders import app as orders
 from checkstand.cli.ports import Port
+from checkstand.cli.running import current_settings as _settings
+from checkstand.cli.running import run_to_end as _run
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError, Refused
 
@@ -37,6 +38,7 @@ keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
 app.command(keys)
 app.command(bench)
+app.command(orders)
 app.command(simulator)
 
 
@@ -245,28 +247,6 @@ async def _show(settings: "Settings", ports: Any) -> int:
             "Open the checkout page, follow its button to the simulated wallet, and pay.",
             "Ctrl-C stops everything; nothing is kept.",
         )
-
-
-def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
-    from checkstand.observability import configure_logs
-    from checkstand.settings import read_settings
-
-    settings = read_settings(os.environ)
-    configure_logs(level=settings.log_level)
-    return replace(
-        settings,
-        host=settings.host if host is None else host,
-        port=settings.port if port is None else port,
-    )
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
-    with contextlib.suppress(ImportError):  # not on every platform
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work)
-    return asyncio.run(work)
 
 
 async def _until_stopped(*announced: str) -> int:

@@ -29,7 +29,8 @@ def can_renew(case: Case, given: Circumstances) -> bool:
         return False
     if order.expires_at - given.now < SHORTEST_LIFE:
         return False  # no other code could follow the one that is taken away
-    if case.has_unsettled_money or case.payments:
+    # Held money that was written off or went back pays for nothing any more.
+    if case.has_unsettled_money or any(not payment.held for payment in case.payments):
         return False
     return live is None or not live.payer_active
 

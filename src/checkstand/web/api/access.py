@@ -7,6 +7,7 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from checkstand.domain.account import ApiKey
+from checkstand.domain.act import Doer
 from checkstand.errors import Refused
 from checkstand.operations.manage_keys import SCOPES, find_key
 from checkstand.operations.resources import Resources
@@ -56,6 +57,11 @@ class Needs:
                 field="Authorization",
             )
         return key
+
+
+def doer_of(key: ApiKey) -> Doer:
+    """Name who acts through the API: the shop, by one of its keys."""
+    return Doer(actor="merchant", who=f"API key {key.name}")
 
 
 def idempotency_key(

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from checkstand.domain.anomaly import Resolution
 from checkstand.domain.money import (
     Money,
     parse_amount,
@@ -188,6 +189,18 @@ class NewEndpoint(BaseModel):
     )
 
 
+class NewResolution(BaseModel):
+    """How an anomaly is to end, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resolution: Resolution
+    reason: Annotated[Text500, Field(min_length=1)]
+    amount: Annotated[
+        Amount | None, Field(description="With accepting refunded_elsewhere: what went back.")
+    ] = None
+
+
 class _Filters(BaseModel):
     """What the query of a list may hold: a misspelt filter would otherwise find everything."""
 
@@ -252,6 +265,35 @@ class OrderView(BaseModel):
     version: int
     metadata: dict[str, str]
     payments: list[PaymentView]
+
+
+class AnomalyView(BaseModel):
+    """Something about an order that a rule or a person must settle."""
+
+    anomaly_id: str
+    order_id: str
+    kind: str
+    detail: str
+    is_open: bool
+    opened_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolution: Resolution | None
+    reason: str | None
+    resolutions: Annotated[list[Resolution], Field(description="What is offered while it is open")]
+
+
+class AnomalyList(BaseModel):
+    """Everything that was ever odd about one order, oldest first."""
+
+    data: list[AnomalyView]
+
+
+class ResolvedView(BaseModel):
+    """An anomaly as it was settled, and the order as it is then."""
+
+    anomaly: AnomalyView
+    order: OrderView
 
 
 class OrderList(BaseModel):

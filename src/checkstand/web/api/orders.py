@@ -1,6 +1,6 @@
 """Orders over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -9,8 +9,7 @@ from starlette.responses import JSONResponse
 from checkstand.domain.account import ApiKey
 from checkstand.domain.case import Case
 from checkstand.domain.order import OrderStatus
-from checkstand.domain.view import render_order, render_time
-from checkstand.errors import NotFound
+from checkstand.domain.view import render_order
 from checkstand.operations.cancel_order import cancel_order
 from checkstand.operations.create_order import REJECTED, create_order
 from checkstand.operations.fulfil_order import fulfil_order
@@ -18,10 +17,12 @@ from checkstand.operations.refresh_order import refresh_order
 from checkstand.operations.renew_order import renew_order
 from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order, find_order_by_merchant_id, list_orders
-from checkstand.queries.timeline import TimelineEntry, list_timeline
+from checkstand.queries.timeline import list_timeline, render_timeline
 from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey
 from checkstand.web.api.models import NewOrder, OrderFilters, OrderList, OrderView, Timeline
 from checkstand.web.api.openapi import OF_A_BODY, problems
+from checkstand.web.api.paths import order_not_found as _not_found
+from checkstand.web.api.paths import parse_order_id as _order_id
 from checkstand.web.api.strict_json import StrictRoute
 from checkstand.web.problems import problem
 
@@ -113,7 +114,7 @@ async def timeline(resources: House, caller: CanReadOrders, order_id: str) -> JS
     entries = await list_timeline(resources.database, caller.account_id, _order_id(order_id))
     if not entries:
         raise _not_found(order_id)
-    return JSONResponse({"data": [_entry(seq, entry) for seq, entry in enumerate(entries, 1)]})
+    return JSONResponse({"data": render_timeline(entries)})
 
 
 @router.post(
@@ -186,20 +187,6 @@ def _page(resources: Resources, found: list[Case], *, has_more: bool) -> JSONRes
     return JSONResponse({"data": data, "has_more": has_more})
 
 
-def _entry(seq: int, entry: TimelineEntry) -> dict[str, Any]:
-    return {
-        "at": render_time(entry.at),
-        "seq": seq,
-        "actor": entry.actor,
-        "kind": entry.kind,
-        "summary": entry.summary,
-        "from": entry.status_before,
-        "to": entry.status_after,
-        "ref": entry.ref,
-        "detail": entry.detail,
-    }
-
-
 async def _last_seen(resources: Resources, caller: ApiKey, text: str | None) -> UUID | None:
     """Read where a page starts. A wrong place is said to be one: it is not the end of the list."""
     if text is None:
@@ -210,18 +197,6 @@ async def _last_seen(resources: Resources, caller: ApiKey, text: str | None) -> 
     return order_id
 
 
-def _order_id(text: str, *, field: str = "order_id") -> UUID:
-    """Read an order's id; anything that is none of ours is simply not found."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise _not_found(text, field=field) from None
-
-
 def _storable(text: str) -> str:
     """Make text that no order can be called harmless: the database takes no NUL."""
     return text.replace("\x00", "\ufffd")
-
-
-def _not_found(order_id: str, *, field: str = "order_id") -> NotFound:
-    return NotFound("order_not_found", f"there is no order {order_id[:64]!r}", field=field)
