@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
 from checkstand.deliveries.sender import DeliverySender
+from checkstand.domain.doubt import Patience
 from checkstand.errors import CheckstandError
 from checkstand.jobs.worker import running_worker
 from checkstand.observability import KillAt, Observer, Observers
@@ -231,6 +232,10 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         provider_timeout=timedelta(seconds=settings.binance_timeout_seconds),
         delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
         allow_private_webhooks=settings.allow_private_webhooks,
+        patience=Patience(
+            unknown=timedelta(seconds=settings.unknown_alarm_seconds),
+            paying=timedelta(seconds=settings.paying_alarm_seconds),
+        ),
     )
 
 

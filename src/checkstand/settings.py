@@ -34,6 +34,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
+    "CHECKSTAND_UNKNOWN_ALARM": "seconds until a person is told of an unknown outcome (900)",
+    "CHECKSTAND_PAYING_ALARM": "seconds until a person is told of a payment without end (7200)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -48,6 +50,8 @@ _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _SECRET_KEY_LENGTH_MIN: Final = 32
 #: A lease is held for as long as a call may take: more would stall an order after a crash.
 _SECONDS_MAX: Final = 60
+#: Whoever wants to wait longer than a week does not want to be told.
+_PATIENCE_MAX: Final = 7 * 86_400
 #: The one host that Binance documents; there is no sandbox (reference 1.1).
 _LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
 _KILL_AT: Final = re.compile(r"(before|after) .+:[1-9][0-9]{0,8}", re.ASCII)
@@ -68,6 +72,8 @@ class Settings:
     shop_name: str = "Shop"
     allow_private_webhooks: bool = False
     delivery_timeout_seconds: float = 15.0
+    unknown_alarm_seconds: float = 900.0
+    paying_alarm_seconds: float = 7200.0
     log_level: str = "info"
     kill_at: str | None = None
     binance_api_key: str | None = field(default=None, repr=False)
@@ -93,6 +99,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
         delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
+        unknown_alarm_seconds=_seconds(
+            values, "CHECKSTAND_UNKNOWN_ALARM", default=900.0, most=_PATIENCE_MAX
+        ),
+        paying_alarm_seconds=_seconds(
+            values, "CHECKSTAND_PAYING_ALARM", default=7200.0, most=_PATIENCE_MAX
+        ),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
@@ -201,16 +213,18 @@ def _secret_keys(text: str | None) -> tuple[str, ...]:
     return keys
 
 
-def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> float:
+def _seconds(
+    values: Mapping[str, str | None], name: str, *, default: float, most: int = _SECONDS_MAX
+) -> float:
     text = values[name]
     try:
         seconds = float(text) if text else default
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= _SECONDS_MAX:
+    if not 0 < seconds <= most:
         raise SettingsError(
             "setting_invalid",
-            f"{name} must be a number of seconds up to {_SECONDS_MAX}, not {text!r}",
+            f"{name} must be a number of seconds up to {most}, not {text!r}",
             field=name,
         )
     return seconds

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from checkstand.domain import progress
+from checkstand.domain import doubt, progress
 from checkstand.domain.anomaly import AnomalyKind, Resolution
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
@@ -90,6 +90,7 @@ def follow(decision: Decision, *, given: Circumstances, report: Report | None = 
     """Bring the order to where its facts say it is, and write down what has to be done next."""
     decided = _close_unwanted(decision, now=given.now)
     decided = _replace_ended(decided, given=given)
+    decided = doubt.settle_known(decided, now=given.now)
     case = decided.case
     status = status_of(case, now=given.now)
     if status is case.order.status:

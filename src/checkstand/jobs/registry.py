@@ -20,6 +20,7 @@ from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.watch_doubts import watch_doubts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ QUEUES: Final = (
 
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
+    Chore(name="watch doubts", run=watch_doubts, every_seconds=30),
     Chore(name="retry notices", run=retry_notices, every_seconds=60),
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
     Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),

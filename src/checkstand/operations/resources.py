@@ -9,6 +9,7 @@ from uuid import UUID
 
 from checkstand.ambient import Clock, Ids, Random
 from checkstand.deliveries.sender import DeliverySender
+from checkstand.domain.doubt import Patience
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
 from checkstand.provider.gateway import Provider
@@ -52,6 +53,7 @@ class Policy:
     notice_age_max: timedelta = timedelta(seconds=300)  # an older notice is a hint
     urgent_after: timedelta = timedelta(seconds=60)
     idempotency_days: int = 30
+    patience: Patience = field(default_factory=Patience)  # before a person is told
     allow_private_webhooks: bool = False
 
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from checkstand.errors import CheckstandError
 from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.resources import Resources
-from checkstand.queries.health import is_ready
+from checkstand.queries.health import is_ready, oldest_doubt
 from checkstand.web.api import anomalies, endpoints, events, orders
 from checkstand.web.api.openapi import DescribedApp, operation_id
 from checkstand.web.body_gate import BodyGate
@@ -62,9 +62,14 @@ def _health_routes(resources: Resources) -> list[BaseRoute]:
     async def readyz(_request: Request) -> Response:
         try:
             await is_ready(resources.database)
+            now = resources.clock.now()
+            since = await oldest_doubt(resources.database, now=now)
         except CheckstandError as error:
             return PlainTextResponse(f"{error.message}\n", status_code=503)
-        return PlainTextResponse("ready\n")
+        if since is None:
+            return PlainTextResponse("ready\n")
+        age = int((now - since).total_seconds())
+        return PlainTextResponse(f"ready\noldest unknown outcome: {age} s\n")
 
     return [
         Route("/healthz", healthz, methods=["GET"]),
