@@ -38,6 +38,8 @@ from checkstand.web.gateway import build_gateway
 _DATABASE_NAME = "checkstand"
 #: How often a host's clock is compared with the database's.
 _CLOCK_EVERY_SECONDS = 60.0
+#: How soon a process learns that an account was stopped or let go by another.
+_ACCOUNTS_EVERY_SECONDS = 5.0
 
 
 class CannotListen(CheckstandError):
@@ -130,11 +132,15 @@ async def building_house(
             policy=policy,
         )
         await resources.accounts.reload(database, provider, vault, now=resources.clock.now())
-        keeping = asyncio.create_task(_keep_time(database, host_clock))
+        keeping = [
+            asyncio.create_task(_keep_time(database, host_clock)),
+            asyncio.create_task(_keep_accounts(resources)),
+        ]
         try:
             yield resources
         finally:
-            keeping.cancel()
+            for task in keeping:
+                task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -224,6 +230,19 @@ async def _keep_time(database: Database, clock: HostClock) -> None:
         await asyncio.sleep(_CLOCK_EVERY_SECONDS)
         with contextlib.suppress(Exception):  # the database may be away; the offset stays
             await database.learn_time(clock)
+
+
+async def _keep_accounts(resources: Resources) -> None:
+    """Learn what other processes changed about accounts: one that is stopped stops here too."""
+    while True:
+        await asyncio.sleep(_ACCOUNTS_EVERY_SECONDS)
+        with contextlib.suppress(Exception):  # the database may be away; what is known stays
+            await resources.accounts.reload(
+                resources.database,
+                resources.provider,
+                resources.vault,
+                now=resources.clock.now(),
+            )
 
 
 def _policy(settings: Settings, public_url: str) -> Policy:

@@ -72,7 +72,8 @@ async def test_stopped_account_is_no_flood_of_doubts(run_gateway: Any) -> None:
         await _unknown_order(gateway)
 
         async def halt(tx: Any) -> None:
-            await accounts.halt(tx, DEFAULT_ACCOUNT_ID, reason="the staging key")
+            now = gateway.resources.clock.now()
+            await accounts.halt(tx, DEFAULT_ACCOUNT_ID, reason="the staging key", now=now)
 
         await gateway.resources.database.run(halt, name="halt")
         await gateway.simulator.control.advance(2000)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.accounts import app as accounts
 from checkstand.cli.orders import app as orders
 from checkstand.cli.ports import Port
 from checkstand.cli.running import current_settings as _settings
@@ -38,6 +39,7 @@ keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
 app.command(keys)
 app.command(bench)
+app.command(accounts)
 app.command(orders)
 app.command(simulator)
 

@@ -45,7 +45,7 @@ def list_(*, status: str | None = None, limit: int = 20, as_json: AsJson = False
         for case in page.cases:
             _print(_facts(case, house), as_json=as_json, lines=[_headline(case)])
 
-    return _in_the_house(show)
+    return in_the_house(show)
 
 
 @app.command
@@ -64,7 +64,7 @@ def show(order: OrderId, /, *, as_json: AsJson = False) -> int:
         lines += [f"  {_anomaly_line(anomaly)}" for anomaly in facts["anomaly_details"]]
         _print(facts, as_json=as_json, lines=lines)
 
-    return _in_the_house(tell)
+    return in_the_house(tell)
 
 
 @app.command
@@ -78,7 +78,7 @@ def explain(order: OrderId, /, *, as_json: AsJson = False) -> int:
         lines = [_headline(case), *(_entry_line(entry) for entry in entries)]
         _print({"data": render_timeline(entries)}, as_json=as_json, lines=lines)
 
-    return _in_the_house(tell)
+    return in_the_house(tell)
 
 
 @app.command
@@ -130,7 +130,7 @@ def resolve(
         )
         print(_headline(resolved))
 
-    return _in_the_house(settle)
+    return in_the_house(settle)
 
 
 def operator(name: str | None) -> Any:
@@ -140,7 +140,8 @@ def operator(name: str | None) -> Any:
     return Doer(actor="person", who=name or f"operator {getpass.getuser()}")
 
 
-def _in_the_house(work: "Callable[[Resources], Awaitable[None]]") -> int:
+def in_the_house(work: "Callable[[Resources], Awaitable[None]]") -> int:
+    """Build the house, do the work in it, take it apart."""
     settings = current_settings()
     from checkstand.app import building_house
 

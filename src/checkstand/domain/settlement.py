@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from checkstand.domain import doubt, progress
-from checkstand.domain.anomaly import AnomalyKind, Resolution
+from checkstand.domain.anomaly import POLICY, AnomalyKind, Resolution, anomaly_id_of
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.money import Money
@@ -26,6 +26,10 @@ _FRESHLY_MADE = timedelta(minutes=1)
 #: if nobody mends the clocks each further try waits twice as long.
 _AFTER_REFUSAL = timedelta(seconds=5)
 _AFTER_REFUSALS = timedelta(minutes=5)
+
+#: What tells "no such order" from other contradictions of one attempt.
+_ABSENT = "absent"
+_TELLS_NOT_OF_IT = frozenset({Finding.ABSENT, Finding.UNREADABLE, Finding.REFUSED})
 
 _ENDS = {
     Finding.CLOSED: AttemptStatus.CLOSED,
@@ -61,6 +65,7 @@ def apply(
             decided = _contradicts(decision, attempt, report, now=given.now)
         case _:
             decided = _ended(decision, attempt, report, now=given.now)
+    decided = _found_again(decided, attempt, report, now=given.now)
     return follow(decided, given=given, report=report)
 
 
@@ -278,7 +283,7 @@ def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
     if attempt.prepay_id is not None:
         if now - (attempt.last_sent_at or attempt.created_at) < _FRESHLY_MADE:
             return decision.with_attempt(progress.note_heard(attempt, report, now=now))
-        return _contradicts(decision, attempt, report, now=now)
+        return _contradicts(decision, attempt, report, now=now, fact=_ABSENT)
     if attempt.status is not AttemptStatus.SUBMITTING:
         return decision.with_attempt(progress.note_heard(attempt, report, now=now))
     asked = replace(attempt, absences=attempt.absences + 1, last_absent_at=now)
@@ -313,6 +318,7 @@ def _contradicts(
     *,
     now: datetime,
     detail: str | None = None,
+    fact: str | None = None,
 ) -> Decision:
     """Change nothing and say so: Binance said something that cannot follow what it said before."""
     return decision.with_attempt(progress.note_heard(attempt, report, now=now)).open_anomaly(
@@ -321,7 +327,31 @@ def _contradicts(
         detail=detail or f"{attempt.status} here, and Binance says {report.word}",
         reference=report.reference,
         at=now,
+        fact=fact,
     )
+
+
+def _found_again(
+    decision: Decision, attempt: Attempt, report: Report, *, now: datetime
+) -> Decision:
+    """Close the contradiction of an order that Binance did not know and knows again.
+
+    Story: the wrong key was used for an hour; mending it mends what it made odd.
+    """
+    if report.source is not Source.QUERY or report.finding in _TELLS_NOT_OF_IT:
+        return decision
+    odd = anomaly_id_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
+    for anomaly in decision.case.anomalies:
+        if anomaly.anomaly_id == odd and anomaly.is_open:
+            return decision.close_anomaly(
+                anomaly,
+                Resolution.ACCEPT,
+                by=POLICY,
+                reason=f"Binance knows the order again and says {report.word}",
+                actor="checkstand",
+                at=now,
+            )
+    return decision
 
 
 def _close_unwanted(decision: Decision, *, now: datetime) -> Decision:

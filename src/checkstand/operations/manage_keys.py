@@ -19,6 +19,7 @@ SCOPES: Final = {
     "orders:write": "create, refresh, cancel, renew and fulfil orders",
     "events:read": "read events",
     "events:write": "deliver events again",
+    "accounts:write": "stop the account's automatic moves, and let them go on",
     "endpoints:write": "read, add and remove webhook endpoints",
 }
 

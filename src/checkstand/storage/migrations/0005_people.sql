@@ -18,3 +18,18 @@ CREATE INDEX acts_of_order ON acts (account_id, order_id) WHERE order_id IS NOT 
 CREATE INDEX acts_newest ON acts (account_id, at DESC, act_id DESC);
 
 GRANT SELECT, INSERT ON acts TO checkstand_app;
+
+-- A merchant is one per account, whichever of its credentials asks: another one halts it.
+ALTER TABLE accounts ADD COLUMN merchant_id text;      -- pinned from the first query
+ALTER TABLE accounts ADD COLUMN halted_at timestamptz;
+ALTER TABLE accounts ADD COLUMN resumed_at timestamptz; -- what queries said before counts no more
+UPDATE accounts a
+   SET merchant_id = (
+       SELECT c.merchant_id FROM credentials c
+        WHERE c.account_id = a.account_id AND c.merchant_id IS NOT NULL
+        ORDER BY c.valid_from, c.credential_id LIMIT 1);
+ALTER TABLE credentials DROP COLUMN merchant_id;
+
+-- What the account's newest queries said, when one says "no such order" of one that was there.
+CREATE INDEX calls_answered_queries ON calls (account_id, ended_at DESC, call_id DESC)
+    WHERE endpoint = '/v2/order/query' AND outcome = 'accepted';

@@ -201,6 +201,33 @@ class NewResolution(BaseModel):
     ] = None
 
 
+class Halt(BaseModel):
+    """Why an account is to stop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Annotated[Text500, Field(min_length=1)]
+
+
+class Resume(Halt):
+    """Why an account may go on."""
+
+    forget_merchant: StrictBool = Field(
+        default=False, description="Let the next query say anew which merchant this is."
+    )
+
+
+class AccountView(BaseModel):
+    """The account that the key belongs to, and whether it is stopped."""
+
+    account_id: str
+    reference: str
+    name: str
+    merchant_id: Annotated[str | None, Field(description="Binance's, as queries said so far.")]
+    halted_reason: str | None
+    halted_at: datetime | None
+
+
 class _Filters(BaseModel):
     """What the query of a list may hold: a misspelt filter would otherwise find everything."""
 
