@@ -251,6 +251,7 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         provider_timeout=timedelta(seconds=settings.binance_timeout_seconds),
         delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
         allow_private_webhooks=settings.allow_private_webhooks,
+        fulfilment_lease=timedelta(seconds=settings.fulfilment_lease_seconds),
         patience=Patience(
             unknown=timedelta(seconds=settings.unknown_alarm_seconds),
             paying=timedelta(seconds=settings.paying_alarm_seconds),

@@ -34,6 +34,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
+    "CHECKSTAND_FULFILMENT_LEASE": "seconds until a paid order is offered to the shop again (900)",
     "CHECKSTAND_UNKNOWN_ALARM": "seconds until a person is told of an unknown outcome (900)",
     "CHECKSTAND_PAYING_ALARM": "seconds until a person is told of a payment without end (7200)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
@@ -72,6 +73,7 @@ class Settings:
     shop_name: str = "Shop"
     allow_private_webhooks: bool = False
     delivery_timeout_seconds: float = 15.0
+    fulfilment_lease_seconds: float = 900.0
     unknown_alarm_seconds: float = 900.0
     paying_alarm_seconds: float = 7200.0
     log_level: str = "info"
@@ -99,6 +101,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
         delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
+        fulfilment_lease_seconds=_seconds(
+            values, "CHECKSTAND_FULFILMENT_LEASE", default=900.0, most=_PATIENCE_MAX
+        ),
         unknown_alarm_seconds=_seconds(
             values, "CHECKSTAND_UNKNOWN_ALARM", default=900.0, most=_PATIENCE_MAX
         ),

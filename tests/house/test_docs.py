@@ -11,7 +11,7 @@ from checkstand.domain.event import EventType
 from checkstand.domain.order import OrderStatus
 from checkstand.operations.manage_keys import SCOPES
 from checkstand.settings import SETTINGS
-from checkstand.web.api import account, anomalies, endpoints, events, orders
+from checkstand.web.api import account, anomalies, endpoints, events, fulfilment, orders
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "checkstand"
@@ -47,7 +47,7 @@ def test_commands_are_documented() -> None:
 def test_routes_scopes_states_and_events_are_documented() -> None:
     text = _read("docs/api.md")
 
-    for room in (orders, anomalies, endpoints, events, account):
+    for room in (orders, fulfilment, anomalies, endpoints, events, account):
         router = room.router
         for route in router.routes:
             assert isinstance(route, APIRoute)

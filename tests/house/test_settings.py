@@ -38,6 +38,7 @@ def test_every_setting_is_read() -> None:
             "CHECKSTAND_SHOP_NAME": "Teehaus am Fluß 🍵",
             "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1",
             "CHECKSTAND_DELIVERY_TIMEOUT": "2.5",
+            "CHECKSTAND_FULFILMENT_LEASE": "60",
             "CHECKSTAND_UNKNOWN_ALARM": "600",
             "CHECKSTAND_PAYING_ALARM": "86400",
             "CHECKSTAND_LOG_LEVEL": "debug",

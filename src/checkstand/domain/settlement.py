@@ -47,6 +47,7 @@ class Circumstances:
     fresh_id: UUID  # becomes the new attempt's, if one is made
     credential_id: UUID
     attempt_life: timedelta = timedelta(hours=1)  # Binance takes no more (reference 2.1)
+    fulfilment_lease: timedelta = timedelta(minutes=15)  # for the shop to acknowledge
 
 
 def apply(
@@ -114,6 +115,7 @@ def follow(decision: Decision, *, given: Circumstances, report: Report | None = 
         fact=str(payment.payment_id),
         settled_by=payment.payment_id,
         paid_at=payment.paid_at or given.now,
+        fulfilment_due_at=given.now + given.fulfilment_lease,
     )
 
 
@@ -413,6 +415,7 @@ def _why(case: Case, status: OrderStatus, report: Report | None) -> tuple[str, s
         case OrderStatus.EXPIRED:
             return "its time has passed and nobody can pay it any more", "checkstand"
         case _ if case.order.cancel_requested_at is not None:
-            return "cancelled as asked; nobody can pay it any more", "merchant"
+            actor = case.order.cancel_requested_by or "merchant"
+            return "cancelled as asked; nobody can pay it any more", actor
         case _:
             return f"Binance refused it: {report.word if report else 'no reason'}", "binance"

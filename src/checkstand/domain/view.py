@@ -10,7 +10,8 @@ from typing import Any
 
 from checkstand.domain.anomaly import Anomaly
 from checkstand.domain.case import Case
-from checkstand.domain.event import Event
+from checkstand.domain.event import Event, EventType
+from checkstand.domain.fulfilment import token_of
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import Refund
@@ -122,6 +123,11 @@ def render_event(event: Event, case: Case, *, public_url: str) -> str:
     data: dict[str, Any] = {"order": render_order(case, public_url=public_url)}
     if event.refund_id is not None:
         data["refund"] = render_refund(case.refund(event.refund_id))
+    if event.type is EventType.ORDER_PAID:
+        data["fulfilment"] = {
+            "token": token_of(event.event_id),
+            "lease_until": render_time(case.order.fulfilment_due_at),
+        }
     return json.dumps(
         {
             "id": str(event.event_id),

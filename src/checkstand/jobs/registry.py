@@ -16,6 +16,7 @@ from checkstand.operations.deliver_event import (
     deliver_event,
 )
 from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.offer_fulfilment import offer_fulfilments
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
@@ -81,6 +82,7 @@ QUEUES: Final = (
 
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
+    Chore(name="offer fulfilments", run=offer_fulfilments, every_seconds=10),
     Chore(name="watch doubts", run=watch_doubts, every_seconds=30),
     Chore(name="retry notices", run=retry_notices, every_seconds=60),
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.

@@ -53,6 +53,7 @@ class Policy:
     notice_age_max: timedelta = timedelta(seconds=300)  # an older notice is a hint
     urgent_after: timedelta = timedelta(seconds=60)
     idempotency_days: int = 30
+    fulfilment_lease: timedelta = timedelta(minutes=15)  # for the shop to acknowledge
     patience: Patience = field(default_factory=Patience)  # before a person is told
     allow_private_webhooks: bool = False
 
@@ -86,6 +87,7 @@ class Resources:
             fresh_id=self.ids.new(),
             credential_id=self.accounts.credential_for(account_id),
             attempt_life=self.policy.attempt_life,
+            fulfilment_lease=self.policy.fulfilment_lease,
         )
 
     def notice_url(self, account_id: UUID) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,14 +15,16 @@ from checkstand.storage.database import Row, Transaction, statement
 COLUMNS = """
     account_id, order_id, merchant_order_id, cart_id, status, previous_status, version, amount,
     currency, fiat_amount, fiat_currency, terms, checkout_token, created_at, expires_at,
-    settled_by, paid_at, fulfilled_at, cancel_requested_at
+    settled_by, paid_at, fulfilled_at, cancel_requested_at, cancel_requested_by,
+    fulfilment_token, fulfilment_until, fulfilment_due_at, fulfilment_offers
 """
 
 _INSERT = statement(
     "orders.insert",
     f"""
     INSERT INTO orders ({COLUMNS})
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+            $20, $21, $22, $23, $24)
     ON CONFLICT DO NOTHING
     RETURNING order_id
     """,
@@ -69,12 +72,19 @@ _UPDATE = statement(
     UPDATE orders o
        SET status = n.status, previous_status = n.previous_status, version = n.version,
            settled_by = n.settled_by, paid_at = n.paid_at, fulfilled_at = n.fulfilled_at,
-           cancel_requested_at = n.cancel_requested_at
+           cancel_requested_at = n.cancel_requested_at,
+           cancel_requested_by = n.cancel_requested_by, expires_at = n.expires_at,
+           fulfilment_token = n.fulfilment_token, fulfilment_until = n.fulfilment_until,
+           fulfilment_due_at = n.fulfilment_due_at, fulfilment_offers = n.fulfilment_offers
       FROM unnest(
                $1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::uuid[],
-               $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]
+               $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[],
+               $12::timestamptz[], $13::text[], $14::timestamptz[], $15::timestamptz[],
+               $16::int[]
            ) AS n (account_id, order_id, version_before, status, previous_status, version,
-                   settled_by, paid_at, fulfilled_at, cancel_requested_at)
+                   settled_by, paid_at, fulfilled_at, cancel_requested_at, cancel_requested_by,
+                   expires_at, fulfilment_token, fulfilment_until, fulfilment_due_at,
+                   fulfilment_offers)
      WHERE (o.account_id, o.order_id, o.version) = (n.account_id, n.order_id, n.version_before)
     RETURNING o.order_id
     """,
@@ -115,6 +125,21 @@ _LIST_TO_EXPIRE = statement(
 )
 
 
+_LIST_TO_OFFER = statement(
+    "orders.list_to_offer",
+    """
+    SELECT o.account_id, o.order_id FROM orders o
+     WHERE o.status = 'PAID' AND o.fulfilment_due_at <= $1
+       AND (o.fulfilment_until IS NULL OR o.fulfilment_until <= $1)
+       AND NOT EXISTS (
+           SELECT 1 FROM accounts c
+            WHERE c.account_id = o.account_id AND c.halted_reason IS NOT NULL)
+     ORDER BY o.fulfilment_due_at, o.account_id, o.order_id
+     LIMIT $2
+    """,
+)
+
+
 class MovedFirst(RuntimeError):
     """A guarded update found another version although its row was locked: a bug, not a race."""
 
@@ -144,6 +169,11 @@ async def insert(tx: Transaction, order: Order) -> bool:
         order.paid_at,
         order.fulfilled_at,
         order.cancel_requested_at,
+        order.cancel_requested_by,
+        order.fulfilment_token,
+        order.fulfilment_until,
+        order.fulfilment_due_at,
+        order.fulfilment_offers,
     )
     return row is not None
 
@@ -186,6 +216,12 @@ async def list_to_expire(
     return [(row["account_id"], row["order_id"]) for row in rows]
 
 
+async def list_to_offer(tx: Transaction, *, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
+    """List paid orders, as (account_id, order_id), that the shop has not acknowledged in time."""
+    rows = await tx.rows(_LIST_TO_OFFER, now, limit)
+    return [(row["account_id"], row["order_id"]) for row in rows]
+
+
 async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     """Write the orders that decisions changed, guarded by the version they started from."""
     changed = [d for d in decisions if d.case.order != d.before.order]
@@ -204,6 +240,12 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
         [o.paid_at for o in after],
         [o.fulfilled_at for o in after],
         [o.cancel_requested_at for o in after],
+        [o.cancel_requested_by for o in after],
+        [o.expires_at for o in after],
+        [o.fulfilment_token for o in after],
+        [o.fulfilment_until for o in after],
+        [o.fulfilment_due_at for o in after],
+        [o.fulfilment_offers for o in after],
     )
     if len(rows) != len(changed):
         raise MovedFirst(f"{len(changed)} orders decided, {len(rows)} written")
@@ -244,6 +286,11 @@ def parse(row: Row) -> Order:
         paid_at=row["paid_at"],
         fulfilled_at=row["fulfilled_at"],
         cancel_requested_at=row["cancel_requested_at"],
+        cancel_requested_by=row["cancel_requested_by"],
+        fulfilment_token=row["fulfilment_token"],
+        fulfilment_until=row["fulfilment_until"],
+        fulfilment_due_at=row["fulfilment_due_at"],
+        fulfilment_offers=row["fulfilment_offers"],
     )
 
 

@@ -33,3 +33,14 @@ ALTER TABLE credentials DROP COLUMN merchant_id;
 -- What the account's newest queries said, when one says "no such order" of one that was there.
 CREATE INDEX calls_answered_queries ON calls (account_id, ended_at DESC, call_id DESC)
     WHERE endpoint = '/v2/order/query' AND outcome = 'accepted';
+
+-- What a paid order's goods are owed by: one hand at a time, offered again until acknowledged. Those
+-- paid before this are listed as unfulfilled, and not offered again by themselves.
+ALTER TABLE orders ADD COLUMN fulfilment_token text;         -- who has it in hand, or had it last
+ALTER TABLE orders ADD COLUMN fulfilment_until timestamptz;  -- and until when
+ALTER TABLE orders ADD COLUMN fulfilment_due_at timestamptz; -- when it is offered again
+ALTER TABLE orders ADD COLUMN fulfilment_offers integer NOT NULL DEFAULT 0;
+ALTER TABLE orders ADD COLUMN cancel_requested_by text;      -- an actor: merchant or shopper
+CREATE INDEX orders_unfulfilled ON orders (account_id, paid_at, order_id) WHERE status = 'PAID';
+CREATE INDEX orders_to_offer ON orders (fulfilment_due_at, account_id, order_id)
+    WHERE status = 'PAID' AND fulfilment_due_at IS NOT NULL;

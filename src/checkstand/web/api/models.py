@@ -201,6 +201,35 @@ class NewResolution(BaseModel):
     ] = None
 
 
+class Fulfilment(BaseModel):
+    """Who says so, by the token of the delivery or of a claim; without one it is just the shop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: Annotated[Text128 | None, Field(description="As delivered or claimed.")] = None
+
+
+class FulfilmentView(BaseModel):
+    """A paid order that nobody has acknowledged."""
+
+    order_id: str
+    merchant_order_id: str
+    paid_at: datetime
+    age_seconds: int
+    offers: Annotated[int, Field(description="How often it was offered again.")]
+    lease_until: Annotated[
+        datetime | None, Field(description="Somebody has it in hand until then.")
+    ]
+    offered_again_at: datetime | None
+
+
+class FulfilmentList(BaseModel):
+    """A page of what is unacknowledged, the longest waiting first."""
+
+    data: list[FulfilmentView]
+    has_more: bool
+
+
 class Halt(BaseModel):
     """Why an account is to stop."""
 
@@ -246,6 +275,10 @@ class OrderFilters(_Filters):
     merchant_order_id: Annotated[
         str | None, Field(max_length=128, description="Finds at most one.")
     ] = None
+
+
+class FulfilmentFilters(_Filters):
+    """Which unacknowledged orders are listed."""
 
 
 class EventFilters(_Filters):
@@ -320,6 +353,14 @@ class ResolvedView(BaseModel):
     """An anomaly as it was settled, and the order as it is then."""
 
     anomaly: AnomalyView
+    order: OrderView
+
+
+class ClaimedView(BaseModel):
+    """The goods in hand: by which token, and until when nobody else gets them."""
+
+    token: str
+    lease_until: datetime
     order: OrderView
 
 

@@ -12,7 +12,6 @@ from checkstand.domain.order import OrderStatus
 from checkstand.domain.view import render_order
 from checkstand.operations.cancel_order import cancel_order
 from checkstand.operations.create_order import REJECTED, create_order
-from checkstand.operations.fulfil_order import fulfil_order
 from checkstand.operations.refresh_order import refresh_order
 from checkstand.operations.renew_order import renew_order
 from checkstand.operations.resources import Resources
@@ -162,19 +161,6 @@ async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSON
     """Get a fresh code: it appears once the old one cannot be paid any more."""
     case = await renew_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
     return _one(resources, case, status=202)
-
-
-@router.post(
-    "/orders/{order_id}/fulfill",
-    name="fulfill_order",
-    summary="Acknowledge a paid order",
-    response_model=OrderView,
-    responses=problems(404, 409),
-)
-async def fulfill(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
-    """Acknowledge that a paid order was delivered. Said again it changes nothing."""
-    case = await fulfil_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
-    return _one(resources, case)
 
 
 def _one(resources: Resources, case: Case, *, status: int = 200) -> JSONResponse:
