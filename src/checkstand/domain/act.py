@@ -13,6 +13,8 @@ class Doer:
     who: str  # an API key's name, an operator, the checkout page
 
 
+#: The shop by one of its programs, where nobody says by which.
+SHOP = Doer(actor="merchant", who="the shop")
 #: Whoever holds the page's address: they have no name.
 SHOPPER = Doer(actor="shopper", who="the checkout page")
 

@@ -11,8 +11,7 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.change_order import change_order
 from checkstand.operations.resources import Resources
-from checkstand.queries.health import oldest_doubt
-from checkstand.storage import anomalies, attempts, refunds
+from checkstand.storage import anomalies, attempts, doubts, refunds
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
@@ -58,6 +57,9 @@ async def watch_doubts(resources: Resources, *, limit: int = 500) -> int:
 
 
 async def _warn(resources: Resources, *, now: datetime) -> None:
-    since = await oldest_doubt(resources.database, now=now)
+    async def read(tx: Transaction) -> datetime | None:
+        return await doubts.oldest(tx, now=now)
+
+    since = await resources.database.read(read)
     if since is not None and now - since >= resources.policy.patience.unknown:
         _log.warning("an outcome stays unknown", oldest_seconds=int((now - since).total_seconds()))

@@ -30,7 +30,7 @@ _RANKS: Final = {
 _ORDER = statement(
     "timeline.order",
     """
-    SELECT created_at, merchant_order_id, cancel_requested_at FROM orders
+    SELECT created_at, merchant_order_id FROM orders
      WHERE account_id = $1 AND order_id = $2
     """,
 )

@@ -201,6 +201,17 @@ class NewResolution(BaseModel):
     ] = None
 
 
+class Renewal(BaseModel):
+    """How long an expired order is to live once more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    expires_in: Annotated[
+        StrictInt | None,
+        Field(ge=60, le=604_800, description="Seconds; as long as at first when left out."),
+    ] = None
+
+
 class Fulfilment(BaseModel):
     """Who says so, by the token of the delivery or of a claim; without one it is just the shop."""
 

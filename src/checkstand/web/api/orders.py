@@ -1,5 +1,6 @@
 """Orders over HTTP."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -17,8 +18,15 @@ from checkstand.operations.renew_order import renew_order
 from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order, find_order_by_merchant_id, list_orders
 from checkstand.queries.timeline import list_timeline, render_timeline
-from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey
-from checkstand.web.api.models import NewOrder, OrderFilters, OrderList, OrderView, Timeline
+from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey, doer_of
+from checkstand.web.api.models import (
+    NewOrder,
+    OrderFilters,
+    OrderList,
+    OrderView,
+    Renewal,
+    Timeline,
+)
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.paths import order_not_found as _not_found
 from checkstand.web.api.paths import parse_order_id as _order_id
@@ -144,7 +152,12 @@ async def refresh(resources: House, caller: CanWriteOrders, order_id: str) -> JS
 )
 async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Cancel an unpaid order: it is CANCELED as soon as Binance can take no money for it."""
-    case = await cancel_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
+    case = await cancel_order(
+        resources,
+        account_id=caller.account_id,
+        order_id=_order_id(order_id),
+        doer=doer_of(caller),
+    )
     status = 200 if case.order.status is OrderStatus.CANCELED else 202
     return _one(resources, case, status=status)
 
@@ -155,11 +168,23 @@ async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSO
     summary="Get a fresh code",
     status_code=202,
     response_model=OrderView,
-    responses=problems(404, 409),
+    responses=problems(404, 409, *OF_A_BODY),
 )
-async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
-    """Get a fresh code: it appears once the old one cannot be paid any more."""
-    case = await renew_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
+async def renew(
+    resources: House, caller: CanWriteOrders, order_id: str, wanted: Renewal | None = None
+) -> JSONResponse:
+    """Get a fresh code: it appears once the old one cannot be paid any more.
+
+    An EXPIRED order that nobody paid comes back to life so.
+    """
+    expires_in = wanted.expires_in if wanted else None
+    case = await renew_order(
+        resources,
+        account_id=caller.account_id,
+        order_id=_order_id(order_id),
+        expires_in=None if expires_in is None else timedelta(seconds=expires_in),
+        doer=doer_of(caller),
+    )
     return _one(resources, case, status=202)
 
 
