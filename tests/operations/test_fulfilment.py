@@ -241,6 +241,8 @@ async def test_goods_are_not_offered_after_money_that_went_back_in_the_portal(
 
         assert len(shop.paid) == 1
         assert (await gateway.order(order_id))["anomalies"] == ["refunded_elsewhere"]
+        claimed = await _post(gateway, order_id, "fulfilment/claim")
+        assert (claimed.status, claimed.json["code"]) == (409, "refund_under_way")
 
 
 async def test_goods_do_not_leave_while_their_money_goes_back(gateway: Any) -> None:

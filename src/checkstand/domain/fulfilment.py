@@ -29,7 +29,7 @@ class Obstacle(StrEnum):
     NOT_PAID = "not paid"
     REFUND_UNDER_WAY = "refund under way"
     HELD = "held"
-    WENT_BACK = "went back"
+    WENT_BACK = "went back"  # or may have: Binance said something that nobody has settled yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,8 @@ def is_held(order: Order, *, now: datetime) -> bool:
 def why_not_claim(case: Case, token: str | None, *, now: datetime) -> Obstacle | None:
     """Say what keeps the holder of a token (or somebody new) from taking the goods in hand."""
     obstacle = why_not_fulfil(case, None, now=now)
+    if obstacle is None and _is_odd(case, AnomalyKind.REFUNDED_ELSEWHERE):
+        return Obstacle.WENT_BACK
     if obstacle is None and is_held(case.order, now=now) and case.order.fulfilment_token != token:
         return Obstacle.HELD
     return obstacle
@@ -83,7 +85,7 @@ def why_not_fulfil(case: Case, token: str | None, *, now: datetime) -> Obstacle 
 def why_not_offer(case: Case, *, now: datetime) -> Obstacle | None:
     """Say what keeps the goods from being offered to the shop again."""
     obstacle = why_not_claim(case, None, now=now)
-    if obstacle is None and _may_be_gone(case):
+    if obstacle is None and _is_odd(case, AnomalyKind.PROVIDER_CONTRADICTS):
         return Obstacle.WENT_BACK
     return obstacle
 
@@ -137,10 +139,8 @@ def _is_going_back(case: Case) -> bool:
     return any(r.is_open and r.payment_id == settled_by for r in case.refunds)
 
 
-def _may_be_gone(case: Case) -> bool:
+def _is_odd(case: Case, kind: AnomalyKind) -> bool:
     """Say whether Binance has said something of the money that nobody has settled yet."""
-    odd = {AnomalyKind.REFUNDED_ELSEWHERE, AnomalyKind.PROVIDER_CONTRADICTS}
-    payments = [p for p in case.payments if p.payment_id == case.order.settled_by]
-    attempts = {p.attempt_id for p in payments}
-    is_odd = any(a.is_open and a.kind in odd and a.attempt_id in attempts for a in case.anomalies)
-    return is_odd or any(p.is_returned for p in payments)
+    settled_by = case.order.settled_by
+    attempts = {p.attempt_id for p in case.payments if p.payment_id == settled_by}
+    return any(a.is_open and a.kind is kind and a.attempt_id in attempts for a in case.anomalies)

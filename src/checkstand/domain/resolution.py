@@ -255,6 +255,7 @@ def _book_return(
             reason="the payment that paid it went back in full",
             reference=f"refund:{refund_id}",
             at=given.now,
+            fact=str(payment.payment_id),
         )
     return settle_returned(decided, fuller, given=given)
 

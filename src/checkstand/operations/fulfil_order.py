@@ -130,6 +130,6 @@ def explain(obstacle: Obstacle, case: Case) -> CheckstandError:
         case Obstacle.REFUND_UNDER_WAY | Obstacle.WENT_BACK:
             return Conflict(
                 "refund_under_way",
-                "the money of this order is being sent back: send no goods",
+                "the money of this order goes or went back: send no goods",
                 facts=facts,
             )
