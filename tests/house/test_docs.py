@@ -11,7 +11,16 @@ from checkstand.domain.event import EventType
 from checkstand.domain.order import OrderStatus
 from checkstand.operations.manage_keys import SCOPES
 from checkstand.settings import SETTINGS
-from checkstand.web.api import endpoints, events, ledger, orders
+from checkstand.web.api import (
+    account,
+    anomalies,
+    endpoints,
+    events,
+    fulfilment,
+    ledger,
+    orders,
+    refunds,
+)
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "checkstand"
@@ -47,7 +56,9 @@ def test_commands_are_documented() -> None:
 def test_routes_scopes_states_and_events_are_documented() -> None:
     text = _read("docs/api.md")
 
-    for router in (orders.router, endpoints.router, events.router, ledger.router):
+    rooms = (orders, refunds, fulfilment, anomalies, endpoints, events, ledger, account)
+    for room in rooms:
+        router = room.router
         for route in router.routes:
             assert isinstance(route, APIRoute)
             tail = route.path.removeprefix("/api/payments/binance").removeprefix("/api")

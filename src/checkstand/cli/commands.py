@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.accounts import app as accounts
 from checkstand.cli.house import read_environment as _settings
 from checkstand.cli.house import run_work as _run
 from checkstand.cli.ledger import app as ledger
 from checkstand.cli.limits import app as limits
+from checkstand.cli.orders import app as orders
 from checkstand.cli.ports import Port
 from checkstand.cli.recovery import app as recover
 from checkstand.cli.recovery import backup, restore
@@ -40,7 +42,6 @@ app = App(
 )
 keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
-accounts = App(name="accounts", help="The merchant accounts of this gateway.")
 accounts.command(limits)
 app.command(keys)
 app.command(accounts)
@@ -50,6 +51,7 @@ app.command(restore)
 app.command(recover)
 app.command(bench)
 app.command(ledger)
+app.command(orders)
 app.command(simulator)
 
 

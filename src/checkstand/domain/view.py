@@ -8,17 +8,22 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from checkstand.domain.anomaly import Anomaly
 from checkstand.domain.case import Case
-from checkstand.domain.event import Event
+from checkstand.domain.event import Event, EventType
+from checkstand.domain.fulfilment import token_of
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import Refund
+from checkstand.domain.resolution import EFFECTS
 
 
 def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
     """Describe an order for the shop."""
     order, terms = case.order, case.order.terms
     settled = [payment for payment in case.payments if not payment.held]
+    # Money of another asset may have been accepted beside it: amounts of two assets do not add.
+    counted = [p for p in settled if p.money.currency == settled[0].money.currency]
     # A fiat price is quoted anew for each attempt; a paid order keeps the quote it was paid by.
     quoted = case.attempt(settled[0].attempt_id) if settled else case.current
     price = terms.price or (quoted.expected if quoted else None)
@@ -34,8 +39,8 @@ def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
         "fiat_currency": fiat.currency if fiat else None,
         "description": terms.description,
         "cart_id": terms.cart_id,
-        "paid_amount": render_amount(sum((p.money.amount for p in settled), Decimal(0))),
-        "refunded_amount": render_amount(sum((p.refunded for p in settled), Decimal(0))),
+        "paid_amount": render_amount(sum((p.money.amount for p in counted), Decimal(0))),
+        "refunded_amount": render_amount(sum((p.refunded for p in counted), Decimal(0))),
         "checkout_url": f"{public_url}/checkout/{order.checkout_token}",
         **render_links(case),
         "created_at": render_time(order.created_at),
@@ -58,6 +63,23 @@ def _payment(case: Case, payment: Payment) -> dict[str, Any]:
         "refunded_amount": render_amount(payment.refunded),
         "held": payment.held,
         "paid_at": render_time(payment.paid_at),
+    }
+
+
+def render_anomaly(anomaly: Anomaly) -> dict[str, Any]:
+    """Describe an anomaly for whoever has to settle it."""
+    return {
+        "anomaly_id": str(anomaly.anomaly_id),
+        "order_id": str(anomaly.order_id),
+        "kind": str(anomaly.kind),
+        "detail": anomaly.detail,
+        "is_open": anomaly.is_open,
+        "opened_at": render_time(anomaly.opened_at),
+        "resolved_at": render_time(anomaly.resolved_at),
+        "resolved_by": anomaly.resolved_by,
+        "resolution": None if anomaly.resolution is None else str(anomaly.resolution),
+        "reason": anomaly.reason,
+        "resolutions": [str(r) for r in EFFECTS[anomaly.kind]] if anomaly.is_open else [],
     }
 
 
@@ -101,6 +123,11 @@ def render_event(event: Event, case: Case, *, public_url: str) -> str:
     data: dict[str, Any] = {"order": render_order(case, public_url=public_url)}
     if event.refund_id is not None:
         data["refund"] = render_refund(case.refund(event.refund_id))
+    if event.type is EventType.ORDER_PAID:
+        data["fulfilment"] = {
+            "token": token_of(event.event_id),
+            "lease_until": render_time(case.order.fulfilment_due_at),
+        }
     return json.dumps(
         {
             "id": str(event.event_id),

@@ -18,6 +18,7 @@ from checkstand.operations.deliver_event import (
 )
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.explain_orphans import explain_orphans
+from checkstand.operations.offer_fulfilment import offer_fulfilments
 from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import prune_records
@@ -25,6 +26,7 @@ from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import match_orphans, retry_notices
 from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
+from checkstand.operations.watch_doubts import watch_doubts
 from checkstand.operations.witness_database import witness_database
 
 
@@ -108,6 +110,8 @@ KEEP_KEYS: Final = Chore(
 
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
+    Chore(name="offer fulfilments", run=offer_fulfilments, every_seconds=10),
+    Chore(name="watch doubts", run=watch_doubts, every_seconds=30),
     Chore(
         name="retry notices",
         run=retry_notices,

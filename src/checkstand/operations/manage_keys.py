@@ -21,6 +21,7 @@ SCOPES: Final = {
     "refunds:approve": "approve or deny what another key wants returned",
     "events:read": "read events",
     "events:write": "deliver events again",
+    "accounts:write": "stop the account's automatic moves, and let them go on",
     "endpoints:write": "read, add and remove webhook endpoints",
     "ledger:read": "read the books",
 }

@@ -191,9 +191,11 @@ def _decide(resources: Resources, decisions: dict[Key, Decision], paper: _Paper)
     decision = decisions[key]
     attempt = decision.case.attempt(attempt_id)
     if notice.notification is not None and isinstance(notice.notification.data, PayRefundNotice):
-        now = resources.clock.now()
-        oldest = now - resources.policy.notice_age_max
-        decisions[key], why = heed_refund_notice(decision, attempt, notice, oldest=oldest, now=now)
+        given = resources.circumstances(stored.account_id)
+        oldest = given.now - resources.policy.notice_age_max
+        decisions[key], why = heed_refund_notice(
+            decision, attempt, notice, oldest=oldest, given=given
+        )
         if why is not None:
             return _mark(notice, attempt, NoticeOutcome.HINT, f"asking Binance: {why}")
         explanation = f"{stored.biz_status} bound to a refund of ours"
