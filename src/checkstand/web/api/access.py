@@ -72,6 +72,7 @@ async def idempotency_key(
             alias="Idempotency-Key",
             description="Your own id of this request: 1 to 255 visible ASCII characters. "
             "The same key gets the same answer for 30 days.",
+            json_schema_extra={"pattern": "^[!-~]{1,255}$"},
         ),
     ],
 ) -> str:

@@ -93,13 +93,40 @@ def _amount(value: Any) -> Decimal:
     return parse_amount(value)
 
 
+# The patterns are for who reads the document; what is refused is refused by our own functions,
+# in words that say what to write instead.
 Amount = Annotated[
     Decimal,
     BeforeValidator(_amount, json_schema_input_type=str),
-    Field(json_schema_extra={"type": "string", "examples": ["12.50"]}),
+    Field(
+        json_schema_extra={
+            "type": "string",
+            "pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,8})?$",
+            "examples": ["12.50"],
+        }
+    ),
 ]
-Crypto = Annotated[StrictStr, AfterValidator(parse_crypto), Field(examples=["USDT"])]
-Fiat = Annotated[StrictStr, AfterValidator(parse_fiat), Field(examples=["EUR"])]
+Crypto = Annotated[
+    StrictStr,
+    AfterValidator(parse_crypto),
+    Field(json_schema_extra={"pattern": "^[A-Z0-9]{2,16}$", "examples": ["USDT"]}),
+]
+Fiat = Annotated[
+    StrictStr,
+    AfterValidator(parse_fiat),
+    Field(json_schema_extra={"pattern": "^[A-Z]{3}$", "examples": ["EUR"]}),
+]
+Coins = Annotated[
+    StrictStr,
+    Field(
+        max_length=256,
+        json_schema_extra={
+            "pattern": "^[A-Z0-9]{2,16}(,[A-Z0-9]{2,16})*$",
+            "examples": ["USDT,BNB"],
+        },
+    ),
+    AfterValidator(_coins),
+]
 ClientAddress = Annotated[
     StrictStr, Field(max_length=45, examples=["203.0.113.7"]), AfterValidator(_client_address)
 ]
@@ -140,9 +167,7 @@ class NewOrder(BaseModel):
     fiat_currency: Fiat | None = None
     description: Text256 | None = None
     goods: Annotated[list[GoodsLine], Field(max_length=100)] = []
-    support_pay_currency: (
-        Annotated[StrictStr, Field(max_length=256), AfterValidator(_coins)] | None
-    ) = None
+    support_pay_currency: Coins | None = None
     return_url: Address | None = None
     cancel_url: Address | None = None
     expires_in: Annotated[
