@@ -72,6 +72,7 @@ def _totals(matrix: Matrix, hardships: Sequence[Hardship], *, command: str) -> l
         f"| points on them | {len(points)} |",
         f"| kills | {verdicts[OK] + verdicts[VIOLATION]} |",
         f"| not passed | {verdicts[UNREACHED]} |",
+        f"| left out for want of time | {matrix.left_out} |",
         f"| seconds to rest | {middle:g} in the middle, {max(waits, default=0):g} at most |",
         f"| hardships | {len(hardships)} |",
         f"| **violations** | **{violations}** |",
