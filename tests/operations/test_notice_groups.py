@@ -28,6 +28,7 @@ from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources
 from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.verify_notice import verify_notice
 from checkstand.simulator.notices import order_data
 from checkstand.storage import cases
 from checkstand.storage.database import Transaction
@@ -435,14 +436,31 @@ async def test_two_gateways_with_crossed_copies_store_each_once(house: House) ->
 
 
 async def test_notice_that_another_stores_meanwhile_is_looked_at_again(house: House) -> None:
-    """Only what is about no order of ours can be stored beside us: two gateways, one orphan."""
+    """Only what is about no order that we hold can be stored beside us: here an orphan."""
     signed = house.simulator.control.sign(data={"batchStatus": "X"}, biz_id="7", biz_type="PAYOUT")
-    second = NoticeDesk(house.resources)
+    path = house.resources.accounts.get(DEFAULT_ACCOUNT_ID).notice_path
+    theirs = await verify_notice(
+        house.resources, notice_path=path, headers=signed.headers, raw=signed.body
+    )
+    insert = (
+        "INSERT INTO notices VALUES ($1, $2, $3, 'PAYOUT', '7', 'X', '', $4, $4, true, '{}',"
+        " 'stored', 'by the other gateway')"
+    )
+    values = (DEFAULT_ACCOUNT_ID, uuid.uuid4(), theirs.stored.fingerprint)
 
-    await asyncio.gather(house.deliver(signed), replace(house, desk=second).deliver(signed))
-    await second.aclose()
+    async with house.holding(insert, *values, house.resources.clock.now()):
+        waiting = asyncio.create_task(house.deliver(signed))
+        while not await house.connection.fetchval(WAITS_FOR_A_LOCK):
+            await asyncio.sleep(0.005)
+    await waiting
 
-    assert await house.outcomes() == ["orphan"]
+    assert await house.outcomes() == ["orphan"]  # theirs, marked by us
+
+
+WAITS_FOR_A_LOCK = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 async def test_copy_of_a_stored_notice_applies_it_at_once(house: House) -> None:
