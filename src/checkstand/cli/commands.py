@@ -220,6 +220,22 @@ def bench_sdk(*, calls: int = 1000, rounds: int = 5) -> int:
     return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
 
 
+@bench.command(name="notices")
+def bench_notices(*, notices: int = 3000, rounds: int = 3) -> int:
+    """Compare notices taken in per second, and their CPU, with pgbench and a bare echo.
+
+    Parameters
+    ----------
+    notices
+        Notices for each measure of a round.
+    rounds
+        Rounds, of which the middle counts.
+    """
+    script = _bench_script("notices.py")
+    command = [sys.executable, str(script), "--notices", str(notices), "--rounds", str(rounds)]
+    return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
+
+
 def _bench_script(name: str) -> Path:
     """Find a benchmark: they need what only developers install, so the wheel has none."""
     script = Path(__file__).parents[3] / "bench" / name

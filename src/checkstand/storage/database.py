@@ -152,6 +152,7 @@ class Database:
         role: str | None = "checkstand_app",
         connections_max: int = 10,
         behind_pgbouncer: bool = False,
+        silence_seconds: float = _SILENCE_SECONDS,
     ) -> Self:
         """Connect. Raises DatabaseUnavailable with a sentence for a person."""
         settings = {"application_name": "checkstand", "timezone": "UTC"}
@@ -166,7 +167,7 @@ class Database:
             "server_settings": settings,
             "statement_cache_size": 0 if behind_pgbouncer else 500,
             "timeout": 10,
-            "command_timeout": _SILENCE_SECONDS,
+            "command_timeout": silence_seconds,
         }
         try:
             pool = await asyncpg.create_pool(
@@ -225,6 +226,9 @@ class Database:
             try:
                 result = await step(Transaction(connection, self._observer))
                 self._observer.before(f"commit {name}")
+            except TimeoutError:
+                connection.terminate()  # it does not answer: nobody is there to roll back
+                raise
             except BaseException:
                 # On a lost connection there is nothing left to roll back.
                 if not connection.is_closed():
