@@ -3,12 +3,13 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test torture check format lock clean
 
 help:
 	@echo "make demo          start everything with the simulator and print a checkout page to open"
 	@echo "make demo AUTO=1   the same purchase without a person; prints the order's timeline"
 	@echo "make test          run every test (installs what it needs, the browser included)"
+	@echo "make torture       SEEDS=1000 BASE=0: simulate so many seeds; STATE=file remembers, to go on"
 	@echo "make check         style, types and layers"
 	@echo "make install       make the environment in .venv and nothing else"
 	@echo "make format        rewrite the code in the house's style"
@@ -26,6 +27,11 @@ test:
 	@sh scripts/bootstrap dev
 	@sh scripts/install-browser
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+torture:
+	@sh scripts/bootstrap dev
+	@exec $(BIN)/python -m torture run --seeds $${SEEDS:-1000} --base $${BASE:-0} \
+	  $${STATE:+--state "$$STATE"}
 
 check:
 	@sh scripts/bootstrap dev
