@@ -22,6 +22,8 @@ from torture.stage import SERVER_SETTINGS, Stage
 from torture.stories import make_plan
 
 _PROGRESS_SECONDS: Final = 5.0
+#: Stands in an address for the name of the database.
+_ANY: Final = "ANYDATABASE"
 _CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -80,7 +82,7 @@ def run_many(seeds: Sequence[int], *, jobs: int, state: Path | None) -> tuple[Ta
             tally.add(line)
     todo = [seed for seed in seeds if seed not in known]
     with serving_postgres() as server, _remembering(state) as remember:
-        url = server.url(database="{}")
+        url = server.url(database=_ANY)
         told_at = 0.0
         for line in _results(todo, url, jobs=jobs):
             remember(line)
@@ -116,8 +118,8 @@ _stages: list[Stage] = []
 def _open(url: str) -> None:
     """Make this process's own database and stage."""
     name = f"torture_{os.getpid()}"
-    asyncio.run(_make_database(url.format("postgres"), name))
-    stage = Stage(url.format(name))
+    asyncio.run(_make_database(url.replace(_ANY, "postgres"), name))
+    stage = Stage(url.replace(_ANY, name))
     stage.__enter__()
     _stages.append(stage)
 

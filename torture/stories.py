@@ -6,7 +6,7 @@ strike any story are rows in `MISFORTUNES`.
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from torture.plan import Plan, Step
@@ -22,6 +22,7 @@ class Draw:
     order: int
     start: float
     life: int  # seconds until the order expires
+    moments: tuple[float, ...] = field(default=())  # at which something happens in its story
 
     def step(self, at: float, act: str, **args: Any) -> Step:
         """Make a step about this order, `at` seconds after its create."""
@@ -40,7 +41,9 @@ class Draw:
         return self.random.choice("ab")
 
     def within_life(self) -> float:
-        """Draw a moment while the order lives, rather early."""
+        """Draw a moment while the order lives: shortly before something happens, or any."""
+        if self.moments and self.random.random() < 0.7:
+            return max(self.random.choice(self.moments) - self.random.random() ** 3, 0.0)
         return self.life * self.random.random() ** 2 * 0.9
 
 
@@ -373,8 +376,10 @@ def make_plan(seed: int) -> Plan:
         draw = Draw(dice, order, 1.0 + dice.uniform(0, 20) * order, life)
         story = dice.choices(list(STORIES), list(STORIES.values()))[0]
         told.append(story.__name__)
-        steps.extend(story(draw))
-        for _ in range(dice.choice((0, 0, 1, 1, 2, 3))):
+        happens = list(story(draw))
+        steps.extend(happens)
+        draw = replace(draw, moments=tuple(step.at - draw.start for step in happens))
+        for _ in range(dice.choice((0, 1, 1, 2, 3, 4))):
             misfortune = dice.choices(list(MISFORTUNES), list(MISFORTUNES.values()))[0]
             steps.extend(misfortune(draw))
     apart = dice.choice((0.0, 0.0, 1.5, 90.0))

@@ -232,7 +232,15 @@ class World:
         self.timetable.learn(due)
 
     def _check_codes(self) -> None:
-        """See that no order has two attempts that were shown and can be paid now."""
+        """See that no order has two attempts that were shown and can be paid now.
+
+        And that nobody can pay what the shop was told is over: it may have released its stock.
+        """
+        over = {
+            order_id
+            for order_id, status, _ in (entry.split(":") for entry in self.rows.orders.split())
+            if status in {"CANCELED", "EXPIRED"}
+        }
         payable = Counter[str]()
         for entry in self.rows.attempts.split():
             order_id, attempt_id, status, reason, linked = entry.split(":")
@@ -240,6 +248,10 @@ class World:
                 self.shown[attempt_id] = order_id
             if attempt_id in self.shown and self.is_payable(attempt_id):
                 payable[order_id] += 1
+            if order_id in over and self.is_payable(attempt_id):
+                self.complaints.append(
+                    f"order {order_id} is over, and attempt {attempt_id} payable"
+                )
         for order_id, count in payable.items():
             if count > 1:
                 self.complaints.append(f"order {order_id} has {count} codes that can be paid")
