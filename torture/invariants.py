@@ -94,6 +94,29 @@ def shop_is_told_of_money(books: Books) -> Iterator[str]:
             yield f"the shop never took {type_} for payment {row['payment_id']}"
 
 
+def alarms_are_true(books: Books) -> Iterator[str]:
+    """Every anomaly is one: nobody is asked, and no order is held, for nothing."""
+    paid = {number: order for number, order in books.received.items() if order.payment}
+    payments = Counter(row["order_id"] for row in books.tables["payments"])
+    for row in books.tables["anomalies"]:
+        kind, order = row["kind"], paid.get(row["attempt_id"].hex)
+        refunds = books.world.simulator.store.list_refunds(order.prepay_id) if order else []
+        payment = order.payment if order else None
+        is_true = {
+            "amount_differs": order and payment and payment.amount != order.amount,
+            "currency_differs": order and payment and payment.currency != order.currency,
+            "paid_twice": payments[row["order_id"]] > 1,
+            "paid_late": payment is not None,
+            "refunded_elsewhere": any(refund.by_portal for refund in refunds),
+        }.get(kind, False)
+        if not is_true:
+            yield f"{kind} on order {row['order_id']} is no anomaly: {row['detail']}"
+    told = {row["attempt_id"] for row in books.tables["anomalies"]}
+    for row in books.tables["payments"]:
+        if row["held"] and row["attempt_id"] not in told:
+            yield f"payment {row['payment_id']} is held, and no anomaly says why"
+
+
 def paid_is_told_once(books: Books) -> Iterator[str]:
     """An order has at most one order.paid, and its goods were sent at most once."""
     told = Counter(row["order_id"] for row in books.rows("events", type="order.paid"))
@@ -185,6 +208,7 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     nothing_received_is_missing,
     nothing_is_invented,
     shop_is_told_of_money,
+    alarms_are_true,
     paid_is_told_once,
     goods_are_paid_for,
     orders_come_to_an_end,

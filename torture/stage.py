@@ -87,6 +87,7 @@ class Result:
     statuses: Counter[str]
     lines: tuple[str, ...] | None = None
     timelines: dict[str, Any] = field(default_factory=dict)
+    books: Books | None = None  # kept with the lines, for whoever wants to look closer
 
 
 class Stage:
@@ -175,6 +176,7 @@ class Stage:
             statuses=Counter(row["status"] for row in books.tables["orders"]),
             lines=None if world.trace.lines is None else tuple(world.trace.lines),
             timelines=dict(books.timelines),
+            books=books if keeps_lines else None,
         )
 
     async def _tell(self, world: World, plan: Plan) -> None:

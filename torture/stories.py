@@ -252,8 +252,9 @@ STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
 
 
 def _crash(draw: Draw) -> Steps:
-    at = draw.random.choice((0.0, draw.between(0, 5), draw.within_life()))
-    passings = draw.random.choice((draw.random.randrange(1, 8), draw.random.randrange(1, 60)))
+    at = draw.random.choice((0.0, draw.within_life(), draw.within_life()))
+    most = draw.random.choice((3, 3, 8, 60))
+    passings = draw.random.randrange(1, most)
     down = draw.random.choice((0.1, 2.0, 20.0, 120.0))
     yield draw.any_step(at, "crash", host=draw.host(), passings=passings, down=down)
 

@@ -17,7 +17,7 @@ from checkstand.operations.resources import Resources, Wake
 
 _AGAIN_SECONDS_MAX = 6 * 3600.0
 #: Chores without a moment of their own rest longer after each time, up to this.
-_REST_SECONDS_MAX = 12 * 3600.0
+_REST_SECONDS_MAX = 48 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
