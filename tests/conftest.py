@@ -19,6 +19,7 @@ import httpcore2
 import pytest
 
 from checkstand import app
+from checkstand.observability import configure_logs
 from checkstand.operations.manage_keys import create_key
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.resources import Resources
@@ -31,6 +32,12 @@ from checkstand.simulator.server import (
 )
 from checkstand.storage.embedded import EmbeddedPostgres
 from checkstand.storage.migrate import migrate
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Log as in production: structlog's own tracebacks with locals take a second to draw each."""
+    configure_logs(level="debug")
 
 
 @pytest.fixture(scope="session")

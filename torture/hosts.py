@@ -123,7 +123,7 @@ class Host:
             check=around.check_database,
         )
         self._pool = pool
-        database = Database(pool, watcher)
+        database = Database(pool, watcher, {}, session_has_limits=True)
         clock = SkewedClock(around.time, skew=self._skew)
         await database.learn_time(clock)
         vault = Vault(["torture"], self._random)

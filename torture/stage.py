@@ -68,6 +68,11 @@ _WATCH_EXPIRY = """
 _WATCH_NOTICES = """
     SELECT 'notices', count(*), NULL, NULL FROM notices WHERE outcome IN ('orphan', 'stored')
 """
+_WATCH_TRANSFERS = """
+    SELECT 'transfers', count(*), NULL, NULL FROM transfers t
+     WHERE NOT EXISTS (SELECT 1 FROM sealed_transfers s
+                        WHERE (s.account_id, s.kind, s.fact) = (t.account_id, t.kind, t.fact))
+"""
 _WATCH_DUE = """
     SELECT '{table}', count(*) FILTER (WHERE due <= $1), min(due) FILTER (WHERE due > $1), NULL
       FROM (SELECT {due} AS due FROM {table} WHERE due_at IS NOT NULL) AS each
@@ -124,7 +129,13 @@ class Stage:
             )
             tables = await self._owner.fetch(_TABLES)
         self._tables = [row["name"] for row in tables]
-        parts = [_WATCH_ATTEMPTS, _WATCH_ORDERS, _WATCH_EXPIRY, _WATCH_NOTICES]
+        parts = [
+            _WATCH_ATTEMPTS,
+            _WATCH_ORDERS,
+            _WATCH_EXPIRY,
+            _WATCH_NOTICES,
+            _WATCH_TRANSFERS,
+        ]
         for row in tables:
             if row["has_due"]:
                 due = "greatest(due_at, lease_until)" if row["has_lease"] else "due_at"

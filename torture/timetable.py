@@ -112,11 +112,17 @@ class PatientWake(Wake):
 
 
 #: Chores that find their work in a table of the timetable; the others go by the clock.
-CHORE_TABLES: Mapping[str, str] = {"expire orders": "orders", "retry notices": "notices"}
+CHORE_TABLES: Mapping[str, str] = {
+    "expire orders": "orders",
+    "match orphans": "notices",
+    "seal transfers": "transfers",
+}
 
 
 def patient(chore: Chore, timetable: Timetable, wakes: list[PatientWake], seed: str) -> Chore:
     """Make a chore that runs when there is something to do for it."""
+    if chore.wake is not None:
+        return chore  # its wake is patient already
     table = CHORE_TABLES.get(chore.name)
     rested = chore.every_seconds
     if table is not None:

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
 from checkstand.deliveries.sender import DeliverySender
 from checkstand.errors import CheckstandError
-from checkstand.jobs.worker import running_worker
-from checkstand.observability import KillAt, Observer, Observers
+from checkstand.jobs.worker import keeping_keys, running_worker
+from checkstand.observability import DirectedPoints, KillAt, Observer, Observers
 from checkstand.operations.account_book import AccountBook
 from checkstand.operations.open_account import MerchantKeys, open_default_account
 from checkstand.operations.receive_notice import NoticeDesk
@@ -29,7 +29,7 @@ from checkstand.operations.resources import Policy, Resources
 from checkstand.provider.gateway import Provider
 from checkstand.settings import Settings, SettingsError
 from checkstand.storage.database import Database
-from checkstand.storage.embedded import EmbeddedPostgres, EmbeddedUnavailable
+from checkstand.storage.embedded import EmbeddedPostgres, EmbeddedUnavailable, HeldServer
 from checkstand.storage.migrate import migrate
 from checkstand.vault import Vault
 from checkstand.web.gateway import build_gateway
@@ -49,6 +49,7 @@ class DatabasePlace:
 
     url: str
     owner_url: str
+    held: HeldServer | None = None  # the embedded one, if it is that
 
 
 @contextlib.contextmanager
@@ -58,13 +59,13 @@ def _opening_place(settings: Settings) -> Iterator[DatabasePlace]:
         yield DatabasePlace(url=settings.database_url, owner_url=owner_url)
         return
     try:
-        server = EmbeddedPostgres.start(settings.data_dir / "postgres")
+        held = HeldServer(settings.data_dir / "postgres")
     except EmbeddedUnavailable as error:
         raise SettingsError("embedded_unavailable", str(error)) from error
-    with server:
-        server.ensure_database(_DATABASE_NAME)
-        url = server.url(database=_DATABASE_NAME)
-        yield DatabasePlace(url=url, owner_url=url)
+    with contextlib.closing(held):
+        held.server.ensure_database(_DATABASE_NAME)
+        url = held.server.url(database=_DATABASE_NAME)
+        yield DatabasePlace(url=url, owner_url=url, held=held)
 
 
 @contextlib.asynccontextmanager
@@ -75,8 +76,27 @@ async def opening_database(settings: Settings, *, observer: Observer) -> AsyncIt
         database = await Database.open(
             place.url, observer=observer, behind_pgbouncer=settings.behind_pgbouncer
         )
-        async with database:
+        async with database, _keeping(place.held, database):
             yield database
+
+
+@contextlib.asynccontextmanager
+async def _keeping(held: HeldServer | None, database: Database) -> AsyncIterator[None]:
+    """Have an embedded server started again while the block runs, should it be killed."""
+    if held is None:
+        yield
+        return
+
+    def move(server: EmbeddedPostgres) -> None:
+        database.move_to(server.url(database=_DATABASE_NAME))
+
+    keeping = asyncio.create_task(held.keep(move))
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
 
 
 @contextlib.asynccontextmanager
@@ -152,8 +172,9 @@ async def running_gateway(
         ):
             await refresh_all_certificates(resources)  # before the door for notices opens
             desk = NoticeDesk(resources)
-            if with_worker:
-                await stack.enter_async_context(running_worker(resources))
+            # Without a worker here this process has to learn of new keys all the same.
+            duties = running_worker if with_worker else keeping_keys
+            await stack.enter_async_context(duties(resources))
             await stack.enter_async_context(_serving(build_gateway(resources, desk=desk), listener))
             yield address, resources
             await desk.aclose()
@@ -182,7 +203,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 def observer_of(settings: Settings) -> Observer:
     """Return what watches the doors: nothing, or what crash tests asked for."""
-    return Observers([KillAt(settings.kill_at)] if settings.kill_at else [])
+    observers: list[Observer] = []
+    if settings.kill_at:
+        observers.append(KillAt(settings.kill_at))
+    if settings.points_dir:
+        observers.append(DirectedPoints(settings.points_dir))
+    return Observers(observers)
 
 
 @contextlib.asynccontextmanager
@@ -230,6 +256,7 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         public_url=public_url,
         provider_timeout=timedelta(seconds=settings.binance_timeout_seconds),
         delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
+        confirm_above=settings.confirm_above,
         allow_private_webhooks=settings.allow_private_webhooks,
     )
 

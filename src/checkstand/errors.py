@@ -56,3 +56,7 @@ class DatabaseUnavailable(CheckstandError):
 
 class DatabaseBusy(DatabaseUnavailable):
     """Somebody else holds what is needed for too long; nothing was written. Try again."""
+
+
+class RowsHeld(DatabaseBusy):
+    """What holds it up are rows, not the database: others can go on meanwhile."""

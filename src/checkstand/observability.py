@@ -12,6 +12,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
@@ -75,6 +76,43 @@ class KillAt:
     def _pass(self, moment: str) -> None:
         self._seen[moment] += 1
         if moment == self._point and self._seen[moment] == self._count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DirectedPoints:
+    """Writes down the points that this process passes, or ends it at one, as files direct it.
+
+    For crash tests alone, which keep a process running over many cases. While the directory holds
+    `record`, every passing is added to it as a line. From when it holds `kill`, a target as
+    `KillAt` takes it, passings are counted, and the process ends at the one; the file goes first,
+    so that the process that is started next lives.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._record = directory / "record"
+        self._kill = directory / "kill"
+        self._seen: Counter[str] = Counter()
+
+    def before(self, point: str) -> None:
+        """Write down a passing, and die if it is the one."""
+        self._pass(f"before {point}")
+
+    def after(self, point: str) -> None:
+        """Write down a passing, and die if it is the one."""
+        self._pass(f"after {point}")
+
+    def _pass(self, moment: str) -> None:
+        if self._record.exists():
+            with self._record.open("a") as file:
+                file.write(f"{moment}\n")
+        try:
+            target = self._kill.read_text()
+        except FileNotFoundError:
+            self._seen.clear()
+            return
+        self._seen[moment] += 1
+        if f"{moment}:{self._seen[moment]}" == target:
+            self._kill.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
 
 

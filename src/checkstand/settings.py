@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,11 +33,13 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_PUBLIC_URL": "how shoppers and Binance reach the gateway (http://HOST:PORT)",
     "CHECKSTAND_SECRET_KEY": "encrypts stored secrets; several with commas, the newest first",
     "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
+    "CHECKSTAND_CONFIRM_BY_QUERY": "payments to confirm: never, always or over a sum (never)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
+    "CHECKSTAND_TEST_POINTS": "a directory whose files say which points to record or to end at",
     "CHECKSTAND_TEST_CHROMIUM": "the browser that the test suite drives",
     "BINANCE_PAY_API_KEY": "the API key of the merchant portal",
     "BINANCE_PAY_API_SECRET": "its secret",
@@ -50,6 +53,7 @@ _SECRET_KEY_LENGTH_MIN: Final = 32
 _SECONDS_MAX: Final = 60
 #: The one host that Binance documents; there is no sandbox (reference 1.1).
 _LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
+_AMOUNT: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 _KILL_AT: Final = re.compile(r"(before|after) .+:[1-9][0-9]{0,8}", re.ASCII)
 
 
@@ -66,10 +70,12 @@ class Settings:
     public_url: str | None = None
     secret_keys: tuple[str, ...] = field(default=(), repr=False)
     shop_name: str = "Shop"
+    confirm_above: Decimal | None = None  # None: a notice that binds is never confirmed
     allow_private_webhooks: bool = False
     delivery_timeout_seconds: float = 15.0
     log_level: str = "info"
     kill_at: str | None = None
+    points_dir: Path | None = None
     binance_api_key: str | None = field(default=None, repr=False)
     binance_api_secret: str | None = field(default=None, repr=False)
     binance_base_url: str = _LIVE_BASE_URL
@@ -91,10 +97,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         public_url=_address(values, "CHECKSTAND_PUBLIC_URL", example="https://pay.example.com"),
         secret_keys=_secret_keys(values["CHECKSTAND_SECRET_KEY"]),
         shop_name=values["CHECKSTAND_SHOP_NAME"] or "Shop",
+        confirm_above=_confirm_above(values["CHECKSTAND_CONFIRM_BY_QUERY"] or "never"),
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
         delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
+        points_dir=_points_dir(values),
         binance_api_key=values["BINANCE_PAY_API_KEY"],
         binance_api_secret=values["BINANCE_PAY_API_SECRET"],
         binance_base_url=_address(values, "BINANCE_PAY_BASE_URL", example=_LIVE_BASE_URL)
@@ -216,15 +224,23 @@ def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> 
     return seconds
 
 
-def _kill_at(values: Mapping[str, str | None]) -> str | None:
-    target = values["CHECKSTAND_TEST_KILL_AT"]
-    if target is not None and values["CHECKSTAND_TEST"] != "1":
+def _confirm_above(text: str) -> Decimal | None:
+    """Read from which amount on a paid notice is confirmed: every amount is more than zero."""
+    named = {"never": None, "always": Decimal(0)}
+    if text in named:
+        return named[text]
+    if not _AMOUNT.fullmatch(text):
         raise SettingsError(
-            "setting_refused",
-            "CHECKSTAND_TEST_KILL_AT ends the process; it is for crash tests, "
-            "which also set CHECKSTAND_TEST=1",
-            field="CHECKSTAND_TEST_KILL_AT",
+            "setting_invalid",
+            "CHECKSTAND_CONFIRM_BY_QUERY must be never, always or an amount such as 100, "
+            f"not {text!r}",
+            field="CHECKSTAND_CONFIRM_BY_QUERY",
         )
+    return Decimal(text)
+
+
+def _kill_at(values: Mapping[str, str | None]) -> str | None:
+    target = _for_crash_tests(values, "CHECKSTAND_TEST_KILL_AT")
     if target is not None and not _KILL_AT.fullmatch(target):
         raise SettingsError(
             "setting_invalid",
@@ -232,3 +248,19 @@ def _kill_at(values: Mapping[str, str | None]) -> str | None:
             field="CHECKSTAND_TEST_KILL_AT",
         )
     return target
+
+
+def _points_dir(values: Mapping[str, str | None]) -> Path | None:
+    directory = _for_crash_tests(values, "CHECKSTAND_TEST_POINTS")
+    return None if directory is None else Path(directory)
+
+
+def _for_crash_tests(values: Mapping[str, str | None], name: str) -> str | None:
+    """Return the value of a setting that can end the process. Raises outside of crash tests."""
+    if values[name] is not None and values["CHECKSTAND_TEST"] != "1":
+        raise SettingsError(
+            "setting_refused",
+            f"{name} ends the process; it is for crash tests, which also set CHECKSTAND_TEST=1",
+            field=name,
+        )
+    return values[name]

@@ -163,7 +163,7 @@ def test_a_fee_learnt_later_is_no_contradiction_and_another_one_is(make: Any) ->
     assert learnt.events == ()
 
     differs = _apply(make, learnt.case, make.report("paid", fee=Decimal("0.125")))
-    assert differs.case.payments[0].fee == 0
+    assert differs.case.payments[0].fee == Decimal("0.125")
     assert _open_kinds(differs.case) == {AnomalyKind.FEE_DIFFERS}
     assert _told(differs) == ["order.attention"]
 

@@ -40,6 +40,7 @@ _FIELDS = [
     "fulfilled_at",
     "version",
     "metadata",
+    "payments",
 ]
 _LINKS = ["qr_content", "deeplink", "universal_url", "binance_checkout_url"]
 _EURO = Money(Decimal("10.00"), "EUR")

@@ -16,10 +16,10 @@ from checkstand.web.api import endpoints, events, orders
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "checkstand"
 #: What shops and operators meet; the SDK, the simulator and the demo speak for themselves.
-ROOMS = ("deliveries", "operations", "storage", "web")
+ROOMS = ("deliveries", "domain", "operations", "storage", "web")
 _CODE = re.compile(
     r"(?:Refused|Conflict|NotFound|ProviderUnavailable|SettingsError|CannotListen|MigrationError"
-    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
+    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
     r'|code(?:: str)? ?= ?"([a-z_]+)"'
 )
 
@@ -55,7 +55,7 @@ def test_routes_scopes_states_and_events_are_documented() -> None:
             assert last in text, route.path
     for word in (*SCOPES, *OrderStatus, *EventType):
         assert f"`{word}`" in text or str(word) in text, word
-    assert set(re.findall(r"`(order\.[a-z]+)`", text)) == set(EventType)
+    assert set(re.findall(r"`((?:order|refund)\.[a-z]+)`", text)) == set(EventType)
 
 
 def test_error_codes_are_documented_and_none_is_made_up() -> None:
@@ -72,6 +72,7 @@ def test_error_codes_are_documented_and_none_is_made_up() -> None:
     raised |= set(re.findall(r'\d+: "([a-z_]+)"', (SOURCE / "web/problems.py").read_text("utf-8")))
 
     not_codes = {"status", "code", "detail", "field", "errors", "order_id", "merchant_order_id"}
+    not_codes |= {"payment_id", "refund_id", "merchant_refund_id"}
     assert raised - documented == set()
     assert documented - raised - not_codes - {"provider_rejected"} == set()
 

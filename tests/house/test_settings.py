@@ -1,6 +1,7 @@
 """The environment is read once and strictly: a setting that does not hold is an error by name."""
 
 from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,13 @@ def test_every_setting_is_read() -> None:
             "CHECKSTAND_PUBLIC_URL": "https://pay.example.com/",
             "CHECKSTAND_SECRET_KEY": f"{KEY}, {KEY}2",
             "CHECKSTAND_SHOP_NAME": "Teehaus am Fluß 🍵",
+            "CHECKSTAND_CONFIRM_BY_QUERY": "100",
             "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1",
             "CHECKSTAND_DELIVERY_TIMEOUT": "2.5",
             "CHECKSTAND_LOG_LEVEL": "debug",
             "CHECKSTAND_TEST": "1",
             "CHECKSTAND_TEST_KILL_AT": "after commit settle_notices:1",
+            "CHECKSTAND_TEST_POINTS": "/tmp/points",
             "BINANCE_PAY_API_KEY": "key",
             "BINANCE_PAY_API_SECRET": "secret",
             "BINANCE_PAY_BASE_URL": "http://127.0.0.1:8081",
@@ -54,6 +57,16 @@ def test_every_setting_is_read() -> None:
     assert settings.secret_keys == (KEY, f"{KEY}2")
     assert settings.public_url == "https://pay.example.com"
     assert settings.delivery_timeout_seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("never", None), ("always", Decimal(0)), ("100", Decimal(100)), ("0.5", Decimal("0.5"))],
+)
+def test_confirming_is_read_as_the_sum_above_which_it_is_done(
+    text: str, limit: Decimal | None
+) -> None:
+    assert read_settings({"CHECKSTAND_CONFIRM_BY_QUERY": text}).confirm_above == limit
 
 
 def test_secrets_do_not_show_in_the_representation() -> None:
@@ -99,6 +112,11 @@ WRONG = {
         "setting_refused",
         "CHECKSTAND_TEST_KILL_AT",
     ),
+    "directed points outside of tests": (
+        {"CHECKSTAND_TEST_POINTS": "/tmp/points"},
+        "setting_refused",
+        "CHECKSTAND_TEST_POINTS",
+    ),
     "kill at no count": (
         {"CHECKSTAND_TEST": "1", "CHECKSTAND_TEST_KILL_AT": "after x"},
         "setting_invalid",
@@ -123,6 +141,16 @@ WRONG = {
         {"BINANCE_PAY_API_SECRET": "hush"},
         "setting_invalid",
         "BINANCE_PAY_API_KEY",
+    ),
+    "confirming in words": (
+        {"CHECKSTAND_CONFIRM_BY_QUERY": "sometimes"},
+        "setting_invalid",
+        "CHECKSTAND_CONFIRM_BY_QUERY",
+    ),
+    "confirming above a negative sum": (
+        {"CHECKSTAND_CONFIRM_BY_QUERY": "-1"},
+        "setting_invalid",
+        "CHECKSTAND_CONFIRM_BY_QUERY",
     ),
     "line break": (
         {"BINANCE_PAY_API_KEY": "hush\nx", "BINANCE_PAY_API_SECRET": "hush"},
@@ -223,6 +251,7 @@ def test_any_setting_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     }
     company = {
         "CHECKSTAND_TEST_KILL_AT": {"CHECKSTAND_TEST": "1"},
+        "CHECKSTAND_TEST_POINTS": {"CHECKSTAND_TEST": "1"},
         "BINANCE_PAY_API_KEY": {"BINANCE_PAY_API_SECRET": "x"},
         "BINANCE_PAY_API_SECRET": {"BINANCE_PAY_API_KEY": "x"},
     }.get(name, {})

@@ -15,7 +15,7 @@ from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.refresh_order import refresh_order
 from checkstand.operations.renew_order import renew_order
 from checkstand.operations.resources import Resources
-from checkstand.storage import attempts
+from checkstand.storage import cases
 from checkstand.storage.database import Transaction
 
 
@@ -55,8 +55,8 @@ async def _create(resources: Resources) -> uuid.UUID:
 
 async def _closes(resources: Resources, order_id: uuid.UUID) -> list[int]:
     async def step(tx: Transaction) -> list[int]:
-        found = await attempts.of_orders(tx, [(DEFAULT_ACCOUNT_ID, order_id)], lock=False)
-        return [attempt.closes for attempt in found]
+        (case,) = (await cases.get_many(tx, [(DEFAULT_ACCOUNT_ID, order_id)])).values()
+        return [attempt.closes for attempt in case.attempts]
 
     return await resources.database.read(step)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from checkstand.operations.advance_attempt import Lease, advance_attempt
 from checkstand.operations.claim_due_attempts import claim_due_attempts
-from checkstand.storage import attempts
+from checkstand.storage import cases
 
 
 async def _advance(gateway: Any, *, numbers: set[int] | None = None) -> None:
@@ -16,8 +16,8 @@ async def _advance(gateway: Any, *, numbers: set[int] | None = None) -> None:
 
 async def _number(gateway: Any, lease: Lease) -> int:
     async def step(tx: Any) -> int:
-        found = await attempts.of_orders(tx, [(lease.account_id, lease.order_id)], lock=False)
-        return next(a.number for a in found if a.attempt_id == lease.attempt_id)
+        (case,) = (await cases.get_many(tx, [(lease.account_id, lease.order_id)])).values()
+        return int(case.attempt(lease.attempt_id).number)
 
     return int(await gateway.resources.database.read(step))
 

@@ -206,15 +206,17 @@ async def test_attempt_found_by_either_number_is_the_account_s_own(
     store: Any, other_account: Any
 ) -> None:
     (attempt,) = await _write(store, prepay_id="29", status=AttemptStatus.OPEN)
-    found = (attempt.order_id, attempt.attempt_id)
     number = attempt.merchant_trade_no
 
+    async def find(**names: Any) -> list[Any]:
+        wanted = {"prepay_ids": [], "trade_numbers": []} | names
+        return [n.attempt_id for n in await store.run(attempts.find_named, **wanted)]
+
     by_id = [(store.account_id, "29"), (other_account, "29"), (store.account_id, "30")]
-    assert await store.run(attempts.find_by_prepay_ids, by_id) == {(store.account_id, "29"): found}
+    assert await find(prepay_ids=by_id) == [attempt.attempt_id]
     by_number = [(store.account_id, number), (other_account, number)]
-    assert await store.run(attempts.find_by_trade_numbers, by_number) == {
-        (store.account_id, number): found
-    }
+    assert await find(trade_numbers=by_number) == [attempt.attempt_id]
+    assert await find() == []
 
 
 async def test_drawn_code_is_kept_through_changes_of_its_attempt(store: Any) -> None:

@@ -1,14 +1,24 @@
 """The database door: a step runs again where that may help, and says so where it cannot."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from checkstand.errors import DatabaseBusy, DatabaseUnavailable
-from checkstand.storage.database import STATEMENTS, Database, Statement, Transaction, statement
+from checkstand.errors import DatabaseUnavailable, RowsHeld
+from checkstand.storage.database import (
+    STATEMENTS,
+    Database,
+    Patience,
+    Statement,
+    Transaction,
+    statement,
+)
 
 _ME = Statement("me", "SELECT pg_backend_pid() AS pid")
 _SET_NAME = Statement("set_name", "UPDATE accounts SET name = $2 WHERE account_id = $1")
@@ -192,6 +202,63 @@ async def test_server_that_stays_away_is_said_to_be_unavailable(
             await database.run(step, name="never")
 
 
+async def test_server_that_says_goodbye_before_it_hangs_up_is_a_lost_connection(
+    empty_database_url: str,
+) -> None:
+    """Between the two the driver takes a statement and says that it has an error of its own."""
+    goodbye = b"SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash\0\0"
+    async with (
+        _relay(empty_database_url) as (url, inject),
+        await Database.open(url, connections_max=1) as database,
+    ):
+        before = await database.read(lambda tx: tx.row(_ME))
+
+        hang_up = inject(b"E" + (len(goodbye) + 4).to_bytes(4, "big") + goodbye)
+        await asyncio.sleep(0.05)  # it is heard, while nothing is asked
+        asyncio.get_running_loop().call_later(0.05, hang_up)
+        after = await database.run(lambda tx: tx.row(_ME), name="again")
+
+    assert before is not None
+    assert after is not None
+    assert after["pid"] != before["pid"]
+
+
+@asynccontextmanager
+async def _relay(url: str) -> AsyncIterator[tuple[str, Callable[[bytes], Callable[[], None]]]]:
+    """Stand between driver and server; `inject` says something in the server's place."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    path = f"{options['host'][0]}/.s.PGSQL.{options['port'][0]}"
+    drivers: list[asyncio.StreamWriter] = []
+    passing: set[asyncio.Task[None]] = set()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_unix_connection(path)
+        drivers.append(writer)
+        passing.add(asyncio.create_task(forward(reader, there[1])))
+        passing.add(asyncio.create_task(forward(there[0], writer)))
+
+    def inject(message: bytes) -> Callable[[], None]:
+        writer = drivers[-1]
+        writer.write(message)
+        return writer.close
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield f"postgresql://postgres@127.0.0.1:{port}{parts.path}", inject
+    server.close()
+    for task in passing:
+        task.cancel()
+    await asyncio.gather(*passing, return_exceptions=True)
+    for driver in drivers:
+        driver.close()
+
+
 @pytest.mark.parametrize(
     "url", ["postgresql://127.0.0.1:1/none", "nonsense", "postgresql:///x?host=/nowhere"]
 )
@@ -234,13 +301,13 @@ async def test_row_that_somebody_holds_is_a_busy_database_not_a_lost_one(
         tries.append(1)
         await tx.run(_SET_NAME, store.account_id, "Mine")
 
-    with pytest.raises(DatabaseBusy):
-        await store.database.run(step, name="wait", lock_wait_ms=50)
+    with pytest.raises(RowsHeld):
+        await store.database.run(step, name="wait", patience=Patience(lock_ms=50))
     gate.opened.set()
     await holding
 
     assert await _name(store) == "Held"
-    await store.database.run(step, name="wait", lock_wait_ms=50)
+    await store.database.run(step, name="wait", patience=Patience(lock_ms=50))
     assert await _name(store) == "Mine"
 
 

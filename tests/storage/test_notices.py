@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from checkstand.domain.attempt import AttemptStatus
 from checkstand.storage import notices
 from checkstand.storage.database import Transaction
 from checkstand.storage.notices import NoticeMark, NoticeOutcome, StoredNotice
@@ -31,8 +32,12 @@ def _notice(store: Any, name: str, **changes: Any) -> StoredNotice:
     return StoredNotice(**fields | changes)
 
 
+def _only_stored(*batch: StoredNotice) -> list[tuple[StoredNotice, NoticeMark]]:
+    return [(notice, notices.only_stored(notice, "not looked at")) for notice in batch]
+
+
 async def _insert(store: Any, *batch: StoredNotice) -> set[UUID]:
-    fresh: set[UUID] = await store.run(notices.insert_once, batch)
+    fresh: set[UUID] = await store.run(notices.insert_once, _only_stored(*batch))
     return fresh
 
 
@@ -48,9 +53,9 @@ async def _mark(store: Any, notice: StoredNotice, outcome: NoticeOutcome) -> Non
     await store.run(notices.mark, [mark])
 
 
-async def _unmatched(store: Any, *, limit: int = 10, days: int = 7) -> list[StoredNotice]:
+async def _due(store: Any, which: Any = notices.list_due, *, limit: int = 10) -> list[StoredNotice]:
     found: list[StoredNotice] = await store.run(
-        notices.list_unmatched, received_after=store.noon - timedelta(days=days), limit=limit
+        which, received_after=store.noon - timedelta(days=7), limit=limit
     )
     return found
 
@@ -60,7 +65,7 @@ async def test_notice_comes_back_byte_for_byte(store: Any) -> None:
 
     assert await _insert(store, notice) == {notice.notice_id}
 
-    assert await _unmatched(store) == [notice]
+    assert await _due(store) == [notice]
 
 
 async def test_the_same_notice_twice_is_stored_once(store: Any) -> None:
@@ -87,7 +92,7 @@ async def test_groups_that_bring_the_same_in_crossed_order_wait_and_do_not_deadl
     tries: list[int] = []
 
     async def hold_the_middle(tx: Transaction) -> None:
-        await notices.insert_once(tx, [_notice(store, "middle")])
+        await notices.insert_once(tx, _only_stored(_notice(store, "middle")))
         await gate.pass_through()
 
     async def bring(order: list[str]) -> set[UUID]:
@@ -95,7 +100,7 @@ async def test_groups_that_bring_the_same_in_crossed_order_wait_and_do_not_deadl
 
         async def step(tx: Transaction) -> set[UUID]:
             tries.append(1)
-            return await notices.insert_once(tx, batch)
+            return await notices.insert_once(tx, _only_stored(*batch))
 
         return set(await store.database.run(step, name="bring"))
 
@@ -117,7 +122,7 @@ async def test_group_waits_for_a_notice_that_is_just_being_stored(store: Any, ga
     first = _notice(store, "one")
 
     async def insert_and_hold(tx: Transaction) -> None:
-        await notices.insert_once(tx, [first])
+        await notices.insert_once(tx, _only_stored(first))
         await gate.pass_through()
         raise LookupError("rolled back")
 
@@ -139,8 +144,9 @@ async def test_what_was_used_is_not_tried_again(store: Any, outcome: NoticeOutco
     await _insert(store, notice)
     await _mark(store, notice, outcome)
 
-    waits = outcome in {NoticeOutcome.ORPHAN, NoticeOutcome.STORED}
-    assert await _unmatched(store) == ([notice] if waits else [])
+    assert await _due(store) == ([notice] if outcome is NoticeOutcome.STORED else [])
+    orphans = await _due(store, notices.list_orphans)
+    assert orphans == ([notice] if outcome is NoticeOutcome.ORPHAN else [])
     (row,) = await store.sql("SELECT outcome, explanation, order_id FROM notices")
     assert (row["outcome"], row["explanation"]) == (outcome, "because")
     assert row["order_id"] is not None
@@ -149,7 +155,7 @@ async def test_what_was_used_is_not_tried_again(store: Any, outcome: NoticeOutco
 async def test_old_orphans_are_left_to_a_person(store: Any) -> None:
     await _insert(store, _notice(store, "old", received_at=store.noon - timedelta(days=8)))
 
-    assert await _unmatched(store) == []
+    assert await _due(store) == []
 
 
 async def test_notices_nobody_knows_do_not_hide_one_that_can_be_used(store: Any) -> None:
@@ -163,10 +169,40 @@ async def test_notices_nobody_knows_do_not_hide_one_that_can_be_used(store: Any)
     for orphan in orphans:
         await _mark(store, orphan, NoticeOutcome.ORPHAN)
 
-    found = await _unmatched(store, limit=3)
+    assert await _due(store, limit=3) == [stored]
+    # What came last may just have its order.
+    found = await _due(store, notices.list_orphans, limit=2)
+    assert [n.fingerprint for n in found] == [b"orphan 4", b"orphan 3"]
 
-    # What only waits to be applied comes first, then what came last: it may just have its order.
-    assert [n.fingerprint for n in found] == [b"stored", b"orphan 4", b"orphan 3"]
+
+async def test_orphan_is_due_once_an_attempt_has_its_id(store: Any, other_account: Any) -> None:
+    theirs = _notice(store, "theirs", biz_id="31", account_id=other_account)
+    mine, other = _notice(store, "mine", biz_id="31"), _notice(store, "other", biz_id="32")
+    payout = _notice(store, "payout", biz_id="31", biz_type="PAYOUT")
+    await _insert(store, mine, other, theirs, payout)
+    for orphan in (mine, other, theirs, payout):
+        await _mark(store, orphan, NoticeOutcome.ORPHAN)
+    assert await _due(store) == []
+
+    order = store.order()
+    await store.write(order, store.attempt(order, status=AttemptStatus.OPEN, prepay_id="31"))
+
+    assert await _due(store) == [mine]
+
+
+async def test_known_notice_is_found_by_account_and_fingerprint(
+    store: Any, other_account: Any
+) -> None:
+    notice = _notice(store, "one", own_path=False)
+    await _insert(store, notice, _notice(store, "one", account_id=other_account))
+    await _mark(store, notice, NoticeOutcome.HINT)
+    key = (store.account_id, b"one")
+
+    known = await store.run(notices.find_known, [key, (store.account_id, b"two")])
+
+    assert set(known) == {key}
+    assert (known[key].notice_id, known[key].own_path) == (notice.notice_id, False)
+    assert known[key].outcome is NoticeOutcome.HINT
 
 
 async def test_text_that_postgresql_cannot_hold_is_refused_alone(store: Any) -> None:
@@ -175,4 +211,4 @@ async def test_text_that_postgresql_cannot_hold_is_refused_alone(store: Any) -> 
     with pytest.raises(asyncpg.CharacterNotInRepertoireError):
         await _insert(store, _notice(store, "fine"), odd)
 
-    assert await _unmatched(store) == []
+    assert await _due(store) == []

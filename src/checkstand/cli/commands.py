@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.ledger import app as ledger
 from checkstand.cli.ports import Port
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError, Refused
@@ -37,6 +38,7 @@ keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
 app.command(keys)
 app.command(bench)
+app.command(ledger)
 app.command(simulator)
 
 

@@ -62,6 +62,9 @@ class Anomaly:
         return self.resolved_at is None
 
 
-def anomaly_id_of(attempt_id: UUID, kind: AnomalyKind) -> UUID:
-    """Derive the id from the fact: the same oddity told twice is one anomaly."""
-    return uuid5(attempt_id, f"anomaly:{kind}")
+def anomaly_id_of(attempt_id: UUID, kind: AnomalyKind, fact: str | None = None) -> UUID:
+    """Derive the id from the fact: the same oddity told twice is one anomaly.
+
+    `fact` tells several of one kind on one attempt apart, such as two refunds that differ.
+    """
+    return uuid5(attempt_id, f"anomaly:{kind}:{fact}" if fact else f"anomaly:{kind}")

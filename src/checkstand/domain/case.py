@@ -15,6 +15,7 @@ from checkstand.domain.attempt import Attempt
 from checkstand.domain.event import EVENT_OF, Event, EventType, event_id_of
 from checkstand.domain.order import TRANSITIONS, Order, OrderStatus
 from checkstand.domain.payment import Payment
+from checkstand.domain.refund import Refund
 
 
 class MoveRefused(Exception):
@@ -23,12 +24,13 @@ class MoveRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One order with its attempts (oldest first), payments and anomalies."""
+    """One order with its attempts (oldest first), payments, anomalies and refunds."""
 
     order: Order
     attempts: tuple[Attempt, ...] = ()
     payments: tuple[Payment, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
+    refunds: tuple[Refund, ...] = ()
 
     @property
     def current(self) -> Attempt | None:
@@ -52,6 +54,18 @@ class Case:
     def payment_for(self, attempt_id: UUID) -> Payment | None:
         """Return the payment of one attempt, if it was paid."""
         return next((p for p in self.payments if p.attempt_id == attempt_id), None)
+
+    def payment(self, payment_id: UUID) -> Payment:
+        """Return one payment of this order."""
+        return next(payment for payment in self.payments if payment.payment_id == payment_id)
+
+    def refund(self, refund_id: UUID) -> Refund:
+        """Return one refund of this order."""
+        return next(refund for refund in self.refunds if refund.refund_id == refund_id)
+
+    def refunds_of(self, payment_id: UUID) -> tuple[Refund, ...]:
+        """Return the refunds of one payment, oldest first."""
+        return tuple(refund for refund in self.refunds if refund.payment_id == payment_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +106,18 @@ class Decision:
         others = tuple(p for p in self.case.payments if p.payment_id != payment.payment_id)
         return replace(self, case=replace(self.case, payments=(*others, payment)))
 
+    def with_refund(self, refund: Refund) -> "Decision":
+        """Put a new or a changed refund into the case."""
+        others = [r for r in self.case.refunds if r.refund_id != refund.refund_id]
+        refunds = tuple(sorted([*others, refund], key=lambda r: (r.requested_at, r.refund_id)))
+        return replace(self, case=replace(self.case, refunds=refunds))
+
+    def with_anomaly(self, anomaly: Anomaly) -> "Decision":
+        """Put a resolved anomaly into the case."""
+        others = [a for a in self.case.anomalies if a.anomaly_id != anomaly.anomaly_id]
+        anomalies = tuple(sorted([*others, anomaly], key=lambda a: (a.opened_at, a.anomaly_id)))
+        return replace(self, case=replace(self.case, anomalies=anomalies))
+
     def with_order(self, **changes: Any) -> "Decision":
         """Change fields of the order that the shop does not see."""
         return replace(self, case=replace(self.case, order=replace(self.case.order, **changes)))
@@ -125,13 +151,14 @@ class Decision:
         detail: str,
         reference: str | None,
         at: datetime,
+        fact: str | None = None,
         **resolution: Any,
     ) -> "Decision":
-        """Open an anomaly and tell the shop, once for each kind and attempt.
+        """Open an anomaly and tell the shop, once for each kind, attempt and fact.
 
         With `resolution` a policy settles it at once; then nobody needs to be told.
         """
-        anomaly_id = anomaly_id_of(attempt.attempt_id, kind)
+        anomaly_id = anomaly_id_of(attempt.attempt_id, kind, fact)
         if any(a.anomaly_id == anomaly_id for a in self.case.anomalies):
             return self
         anomaly = Anomaly(
@@ -148,18 +175,21 @@ class Decision:
         decided = replace(self, case=case)
         if not anomaly.is_open:
             return decided
-        decided = _next_version(
-            decided,
-            self.case.order.status,
-            actor="checkstand",
-            reason=f"anomaly {kind}: {detail}",
-            reference=reference,
-            at=at,
-            changes={},
+        decided = decided.note(
+            actor="checkstand", reason=f"anomaly {kind}: {detail}", reference=reference, at=at
         )
         return decided.tell(EventType.ORDER_ATTENTION, fact=str(anomaly_id), at=at)
 
-    def tell(self, type_: EventType, *, fact: str, at: datetime) -> "Decision":
+    def note(self, *, actor: str, reason: str, reference: str | None, at: datetime) -> "Decision":
+        """Count a change that the shop can see and that moves no status."""
+        status = self.case.order.status
+        return _next_version(
+            self, status, actor=actor, reason=reason, reference=reference, at=at, changes={}
+        )
+
+    def tell(
+        self, type_: EventType, *, fact: str, at: datetime, refund_id: UUID | None = None
+    ) -> "Decision":
         """Add an event at the order's version as it now is."""
         order = self.case.order
         event = Event(
@@ -169,6 +199,7 @@ class Decision:
             type=type_,
             order_version=order.version,
             created_at=at,
+            refund_id=refund_id,
         )
         return replace(self, events=(*self.events, event))
 

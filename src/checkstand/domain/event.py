@@ -19,6 +19,8 @@ class EventType(StrEnum):
     ORDER_EXPIRED = "order.expired"
     ORDER_REFUNDED = "order.refunded"
     ORDER_ATTENTION = "order.attention"
+    REFUND_SUCCEEDED = "refund.succeeded"
+    REFUND_FAILED = "refund.failed"
 
 
 #: What a move to each status tells.
@@ -32,7 +34,9 @@ EVENT_OF: Final = {
 }
 
 #: These overtake earlier, undelivered events of their order after a minute.
-URGENT: Final = frozenset({EventType.ORDER_PAID, EventType.ORDER_ATTENTION})
+URGENT: Final = frozenset(
+    {EventType.ORDER_PAID, EventType.ORDER_ATTENTION, EventType.REFUND_SUCCEEDED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Event:
     type: EventType
     order_version: int
     created_at: datetime
+    refund_id: UUID | None = None  # the refund it is about, if it is about one
 
 
 def event_id_of(order_id: UUID, type_: EventType, fact: str) -> UUID:

@@ -53,3 +53,31 @@ class Report:
     transaction_id: str | None = None
     paid_at: datetime | None = None
     refusal_is_about_time: bool = False  # a refusal that a fresh attempt mends
+    returned_in_full: bool = False  # of RETURNED: nothing of it is left
+
+
+class RefundFinding(StrEnum):
+    """What Binance says has become of a refund."""
+
+    TAKEN = "taken"  # accepted, or still under way
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABSENT = "absent"  # there is no such refund
+    REFUSED = "refused"  # a definite no to this send
+    UNREADABLE = "unreadable"  # a word we do not know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundReport:
+    """One statement of Binance about one refund."""
+
+    finding: RefundFinding
+    source: Source
+    reference: str  # the call or notice it came by, for the timeline
+    word: str  # Binance's own word, for the timeline
+    code: str | None = None  # of a refusal
+    returned: Decimal | None = None  # what goes back, asked for or not
+    returned_in_all: Decimal | None = None  # of the whole payment, this one included
+    fee_returned: Decimal | None = None
+    remaining_attempts: int | None = None
+    waits_for_balance: bool = False  # refused until the merchant's wallet holds enough

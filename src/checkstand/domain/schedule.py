@@ -84,7 +84,7 @@ def next_look(attempt: Attempt, *, now: datetime) -> datetime | None:
         case AttemptStatus.CLOSING:
             # Each close begins anew to ask; one refused for ever must not be sent twice a second.
             rounds = attempt.asks + max(attempt.closes - 1, 0)
-            return _stepped(_CLOSING_SECONDS, rounds, _CLOSING_EVERY, now=now)
+            return stepped(_CLOSING_SECONDS, rounds, _CLOSING_EVERY, now=now)
         case AttemptStatus.PAID:
             return _after_end(_PAID, attempt, now=now)
         case AttemptStatus.REJECTED | AttemptStatus.NEVER_EXISTED:
@@ -100,7 +100,7 @@ def _while_unknown(attempt: Attempt, *, now: datetime) -> datetime:
     proof_at = attempt.expires_at + ABSENCE_MARGIN
     if attempt.expires_at - now < SHORTEST_LIFE and attempt.absences > 0 and now < proof_at:
         return proof_at
-    return _stepped(_UNKNOWN_SECONDS, attempt.sends + attempt.asks - 1, _UNKNOWN_EVERY, now=now)
+    return stepped(_UNKNOWN_SECONDS, attempt.sends + attempt.asks - 1, _UNKNOWN_EVERY, now=now)
 
 
 def _while_open(attempt: Attempt, *, now: datetime) -> datetime:
@@ -117,9 +117,10 @@ def _after_end(ages: Sequence[timedelta], attempt: Attempt, *, now: datetime) ->
     return next((ended_at + age for age in ages if ended_at + age > now), None)
 
 
-def _stepped(
+def stepped(
     seconds: Sequence[int], count: int, then_every: timedelta, *, now: datetime
 ) -> datetime:
+    """Say when to try the next time after `count` tries: ever later, then evenly."""
     if count < len(seconds):
         return now + timedelta(seconds=seconds[max(count, 0)])
     return now + then_every

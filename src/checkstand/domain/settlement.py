@@ -7,15 +7,17 @@ attempts and payments say it is. Truth is never refused: a report ends applied o
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from checkstand.domain import progress
 from checkstand.domain.anomaly import AnomalyKind, Resolution
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
-from checkstand.domain.money import Money
+from checkstand.domain.money import Money, render_amount
 from checkstand.domain.order import UNPAID, Order, OrderStatus
 from checkstand.domain.payment import Payment, payment_id_of
+from checkstand.domain.refund import RefundStatus
 from checkstand.domain.report import Finding, Report, Source
 from checkstand.domain.schedule import ABSENCE_MARGIN, next_look
 
@@ -163,6 +165,7 @@ def _arrived(decision: Decision, attempt: Attempt, report: Report, *, now: datet
         paid_at=report.paid_at,
         transaction_id=report.transaction_id,
         fee=report.fee,
+        fee_learnt_at=None if report.fee is None else now,
         held=bool(oddities),
     )
     paid = progress.end(attempt, AttemptStatus.PAID, now=now)
@@ -209,19 +212,11 @@ def _more_facts(
     """Merge what a later report adds; the same news again changes nothing."""
     fuller = replace(
         known,
-        fee=known.fee if known.fee is not None else report.fee,
         transaction_id=known.transaction_id or report.transaction_id,
         paid_at=known.paid_at or report.paid_at,
     )
     decided = decision if fuller == known else decision.with_payment(fuller)
-    if known.fee is not None and report.fee is not None and known.fee != report.fee:
-        decided = decided.open_anomaly(
-            AnomalyKind.FEE_DIFFERS,
-            attempt,
-            detail=f"fee was {known.fee}, Binance now says {report.fee}",
-            reference=report.reference,
-            at=now,
-        )
+    decided = _learn_fee(decided, attempt, fuller, report, now=now)
     if report.money not in {None, known.money}:
         detail = f"{known.money} is booked, and Binance now says {report.money}"
         decided = _contradicts(decided, attempt, report, now=now, detail=detail)
@@ -229,11 +224,46 @@ def _more_facts(
     return _note_return(decided, attempt, report, now=now)
 
 
+def _learn_fee(
+    decision: Decision, attempt: Attempt, known: Payment, report: Report, *, now: datetime
+) -> Decision:
+    """Take a fee that was not told before; another figure counts too, and a person hears of it.
+
+    Each figure counts once, so that two channels that never agree cannot move it for ever.
+    """
+    if report.fee is None or report.fee == known.fee:
+        return decision
+    learnt = replace(known, fee=report.fee, fee_learnt_at=now)
+    if known.fee is None:
+        return decision.with_payment(learnt)
+    told = decision.open_anomaly(
+        AnomalyKind.FEE_DIFFERS,
+        attempt,
+        detail=f"fee was {known.fee}, Binance now says {report.fee}",
+        reference=report.reference,
+        at=now,
+        fact=render_amount(report.fee.normalize()),
+    )
+    return decision if told is decision else told.with_payment(learnt)
+
+
 def _note_return(
     decision: Decision, attempt: Attempt, report: Report, *, now: datetime
 ) -> Decision:
-    """Open an anomaly for money that went back without our asking: a refund in the portal."""
-    if report.finding is not Finding.RETURNED:
+    """Look for the refund of ours that explains why money went back; a portal refund has none."""
+    payment = decision.case.payment_for(attempt.attempt_id)
+    if report.finding is not Finding.RETURNED or payment is None:
+        return decision
+    ours = [
+        refund
+        for refund in decision.case.refunds_of(payment.payment_id)
+        if refund.is_elsewhere or (refund.sends > 0 and refund.status is not RefundStatus.FAILED)
+    ]
+    explained = sum((max(r.amount.amount, r.returned or Decimal(0)) for r in ours), Decimal(0))
+    if ours and (explained >= payment.money.amount or not report.returned_in_full):
+        for refund in ours:
+            if refund.is_open:  # Binance knows more of it than we do
+                decision = decision.with_refund(replace(refund, due_at=now))
         return decision
     return decision.open_anomaly(
         AnomalyKind.REFUNDED_ELSEWHERE,

@@ -11,6 +11,8 @@ from typing import Any
 from checkstand.domain.case import Case
 from checkstand.domain.event import Event
 from checkstand.domain.money import Money, render_amount
+from checkstand.domain.payment import Payment
+from checkstand.domain.refund import Refund
 
 
 def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
         "description": terms.description,
         "cart_id": terms.cart_id,
         "paid_amount": render_amount(sum((p.money.amount for p in settled), Decimal(0))),
-        "refunded_amount": "0",
+        "refunded_amount": render_amount(sum((p.refunded for p in settled), Decimal(0))),
         "checkout_url": f"{public_url}/checkout/{order.checkout_token}",
         **render_links(case),
         "created_at": render_time(order.created_at),
@@ -42,6 +44,38 @@ def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
         "fulfilled_at": render_time(order.fulfilled_at),
         "version": order.version,
         "metadata": dict(terms.metadata),
+        "payments": [_payment(case, payment) for payment in case.payments],
+    }
+
+
+def _payment(case: Case, payment: Payment) -> dict[str, Any]:
+    return {
+        "payment_id": str(payment.payment_id),
+        "attempt": case.attempt(payment.attempt_id).number,
+        "amount": render_amount(payment.money.amount),
+        "currency": payment.money.currency,
+        "fee": None if payment.fee is None else render_amount(payment.fee),
+        "refunded_amount": render_amount(payment.refunded),
+        "held": payment.held,
+        "paid_at": render_time(payment.paid_at),
+    }
+
+
+def render_refund(refund: Refund) -> dict[str, Any]:
+    """Describe a refund for the shop."""
+    return {
+        "refund_id": str(refund.refund_id),
+        "merchant_refund_id": refund.merchant_refund_id,
+        "order_id": str(refund.order_id),
+        "payment_id": str(refund.payment_id),
+        "status": str(refund.status),
+        "amount": render_amount(refund.amount.amount),
+        "currency": refund.amount.currency,
+        "returned_amount": None if refund.returned is None else render_amount(refund.returned),
+        "reason": refund.reason,
+        "failure": refund.failure,
+        "requested_at": render_time(refund.requested_at),
+        "ended_at": render_time(refund.ended_at),
     }
 
 
@@ -64,6 +98,9 @@ def render_event(event: Event, case: Case, *, public_url: str) -> str:
 
     The order is as it was when the event was written; `order_version` is the fact's own.
     """
+    data: dict[str, Any] = {"order": render_order(case, public_url=public_url)}
+    if event.refund_id is not None:
+        data["refund"] = render_refund(case.refund(event.refund_id))
     return json.dumps(
         {
             "id": str(event.event_id),
@@ -71,7 +108,7 @@ def render_event(event: Event, case: Case, *, public_url: str) -> str:
             "created_at": render_time(event.created_at),
             "account_id": str(event.account_id),
             "order_version": event.order_version,
-            "data": {"order": render_order(case, public_url=public_url)},
+            "data": data,
         },
         ensure_ascii=False,
         separators=(",", ":"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from checkstand.operations.advance_attempt import Lease, advance_attempt
+from checkstand.operations.advance_refund import RefundLease, advance_refund, claim_due_refunds
 from checkstand.operations.claim_due_attempts import claim_due_attempts
 from checkstand.operations.deliver_event import (
     ClaimedDelivery,
@@ -19,16 +20,18 @@ from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
-from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.retry_notices import match_orphans, retry_notices
+from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chore:
-    """Something done from time to time, whole."""
+    """Something done from time to time, whole, and sooner when somebody says so."""
 
     name: str
     run: Callable[[Resources], Awaitable[object]]
     every_seconds: float
+    wake: Callable[[Resources], Wake] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,14 @@ async def _advance(resources: Resources, lease: Lease) -> object:
     return await advance_attempt(resources, lease=lease)
 
 
+async def _claim_refunds(resources: Resources, limit: int) -> Sequence[RefundLease]:
+    return await claim_due_refunds(resources, limit=limit)
+
+
+async def _advance_refund(resources: Resources, lease: RefundLease) -> None:
+    await advance_refund(resources, lease=lease)
+
+
 async def _claim_deliveries(resources: Resources, limit: int) -> Sequence[ClaimedDelivery]:
     return await claim_deliveries(resources, limit=limit)
 
@@ -69,6 +80,14 @@ QUEUES: Final = (
         lanes=16,  # Binance publishes no limits; a handful at once bothers nobody
     ),
     Queue(
+        name="refunds",
+        claim=_claim_refunds,
+        work=_advance_refund,
+        wake=lambda resources: resources.refunds_wake,
+        every_seconds=1,
+        lanes=4,
+    ),
+    Queue(
         name="deliveries",
         claim=_claim_deliveries,
         work=_deliver,
@@ -78,10 +97,23 @@ QUEUES: Final = (
     ),
 )
 
+#: Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
+KEEP_KEYS: Final = Chore(
+    name="refresh certificates", run=refresh_all_certificates, every_seconds=1800
+)
+
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
-    Chore(name="retry notices", run=retry_notices, every_seconds=60),
-    # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
-    Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
+    Chore(
+        name="retry notices",
+        run=retry_notices,
+        every_seconds=5,  # money may lie in what was only stored
+        wake=lambda resources: resources.notices_wake,
+    ),
+    Chore(name="match orphans", run=match_orphans, every_seconds=60),
+    KEEP_KEYS,
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
+    # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
+    Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
 )

@@ -5,13 +5,14 @@ Any number of workers may run: rows are claimed under leases, so two of them sha
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 import structlog
 
 from checkstand.errors import CheckstandError
-from checkstand.jobs.registry import CHORES, QUEUES, Chore, Queue
+from checkstand.jobs.registry import CHORES, KEEP_KEYS, QUEUES, Chore, Queue
 from checkstand.operations.resources import Resources
 
 _log = structlog.get_logger()
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 #: After a failure a duty rests for this long: the database may be away.
 _REST_SECONDS = 1.0
+#: However often a chore is woken, it is done no more often than this.
+_SOONEST_AGAIN_SECONDS = 0.5
 
 
 async def run_worker(
@@ -36,10 +39,19 @@ async def run_worker(
             group.create_task(_do_again_and_again(resources, chore), name=chore.name)
 
 
-@contextlib.asynccontextmanager
-async def running_worker(resources: Resources) -> AsyncIterator[None]:
+def running_worker(resources: Resources) -> AbstractAsyncContextManager[None]:
     """Run the worker beside something else."""
-    task = asyncio.create_task(run_worker(resources))
+    return _beside(run_worker(resources))
+
+
+def keeping_keys(resources: Resources) -> AbstractAsyncContextManager[None]:
+    """Do the one duty that every process has for itself: Binance's keys are kept in memory."""
+    return _beside(_do_again_and_again(resources, KEEP_KEYS))
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -71,7 +83,11 @@ async def _work_on(resources: Resources, queue: Queue, group: asyncio.TaskGroup)
 async def _do_again_and_again(resources: Resources, chore: Chore) -> None:
     while True:
         await _guard(chore.name, chore.run(resources))
-        await asyncio.sleep(chore.every_seconds)
+        if chore.wake is None:
+            await asyncio.sleep(chore.every_seconds)
+        else:
+            await asyncio.sleep(_SOONEST_AGAIN_SECONDS)
+            await chore.wake(resources).wait(timeout_seconds=chore.every_seconds)
 
 
 async def _guard(name: str, work: Awaitable[T]) -> T | None:

@@ -28,10 +28,11 @@ Snapshot = tuple[list[Account], list[Credential], list[StoredCertificate]]
 
 @dataclass(slots=True)
 class CertificateFlight:
-    """When an account's keys were last asked for, and the lock that makes it one at a time."""
+    """When an account's keys were last asked for, and what makes it one at a time."""
 
     asked_at: datetime | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    under_way: asyncio.Task[bool] | None = None  # for an unknown serial
 
 
 class AccountBook:

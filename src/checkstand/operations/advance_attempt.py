@@ -122,7 +122,11 @@ def note_sending(attempt: Attempt, step: NextStep, *, now: datetime) -> Attempt:
     match step:
         case NextStep.SUBMIT:
             return replace(
-                attempt, status=AttemptStatus.SUBMITTING, sends=attempt.sends + 1, last_sent_at=now
+                attempt,
+                status=AttemptStatus.SUBMITTING,
+                sends=attempt.sends + 1,
+                last_sent_at=now,
+                last_absent_at=None,  # said of the sends before; two moments may be the same
             )
         case NextStep.CLOSE:
             return replace(attempt, closes=attempt.closes + 1, asks=0)
@@ -164,9 +168,17 @@ async def record_answer(
         return decision.case
 
     case = await resources.database.run(step, name="record_answer")
+    wake_others(resources, planned, answer)
+    return case
+
+
+def wake_others(resources: Resources, planned: PlannedCall, answer: Answer) -> None:
+    """Say that there may be work: the attempt's next step, news for the shop, an orphan's match."""
     resources.attempts_wake.up()
     resources.deliveries_wake.up()
-    return case
+    report = answer.report
+    if report is not None and report.prepay_id and planned.attempt.prepay_id is None:
+        resources.notices_wake.up()  # news of it may have come before we knew its name
 
 
 async def decide_answer(
@@ -183,7 +195,7 @@ async def decide_answer(
     decision = Decision.nothing(case)
     attempt = case.attempt(lease.attempt_id)
     is_ours = attempt.lease_owner == lease.owner
-    if await _is_wrong_account(tx, resources, attempt, answer):
+    if await is_wrong_account(tx, resources, attempt, answer):
         return decision.with_attempt(_released(attempt)) if is_ours else decision
     if is_ours:
         attempt = _released(attempt)
@@ -237,7 +249,7 @@ def _released(attempt: Attempt) -> Attempt:
     return replace(attempt, lease_owner=None, lease_until=None)
 
 
-async def _is_wrong_account(
+async def is_wrong_account(
     tx: Transaction, resources: Resources, attempt: Attempt, answer: Answer
 ) -> bool:
     """Pin the merchant that queries answer for; another one stops the account's moves.

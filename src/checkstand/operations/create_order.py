@@ -9,10 +9,9 @@ Whoever finds the key's holder dead goes on from the rows. After the first commi
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -31,7 +30,9 @@ from checkstand.operations.advance_attempt import (
     end_call,
     make_call,
     note_sending,
+    wake_others,
 )
+from checkstand.operations.answer_once import StoredAnswer, answered_before
 from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer
 from checkstand.storage import attempts, calls, cases, idempotency, orders
@@ -47,15 +48,6 @@ CREATED: Final = 201
 ACCEPTED: Final = 202
 KNOWN: Final = 200
 REJECTED: Final = 422
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
-    """What a create led to: a status in HTTP's numbers, as stored, and the body."""
-
-    status: int
-    body: Mapping[str, Any]
-    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +184,7 @@ async def _conclude(
         return await _finish(tx, resources, request, decision)
 
     stored = await resources.database.run(step, name="create_order.conclude")
-    resources.attempts_wake.up()
-    resources.deliveries_wake.up()
+    wake_others(resources, planned, answer)
     return stored
 
 
@@ -223,27 +214,15 @@ def _status_of(case: Case) -> int:
 
 async def _answered_before(tx: Transaction, request: KeyedRequest, claim: Claim) -> _Begun:
     """Replay a stored answer with the links as they are now, or say why there is none."""
-    if claim.outcome is ClaimOutcome.REUSED:
-        raise Conflict(
-            "idempotency_key_reused",
-            "this Idempotency-Key was used for another request; use a new key for a new request",
-            field="Idempotency-Key",
-        )
-    if claim.outcome is ClaimOutcome.RUNNING or claim.answer is None or claim.order_id is None:
-        raise Conflict(
-            "idempotency_key_running",
-            "a request with this Idempotency-Key is being answered; repeat it in a moment",
-            field="Idempotency-Key",
-            facts={"retry_after_seconds": 2},
-        )
-    body = json.loads(claim.answer)
+    status, text = answered_before(claim)
+    if claim.order_id is None:
+        raise AssertionError("a create that was answered is about an order")
+    body = json.loads(text)
     key = (request.account_id, claim.order_id)
     case = (await cases.get_many(tx, [key]))[key]
     shown = body.get("order", body)
     shown |= render_links(case)
-    return _Begun(
-        answer=StoredAnswer(status=claim.answer_status or KNOWN, body=body, replayed=True)
-    )
+    return _Begun(answer=StoredAnswer(status=status, body=body, replayed=True))
 
 
 async def _take_over(

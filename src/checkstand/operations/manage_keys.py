@@ -17,6 +17,7 @@ from checkstand.storage.database import Database, Transaction
 SCOPES: Final = {
     "orders:read": "read orders and their timelines",
     "orders:write": "create, refresh, cancel, renew and fulfil orders",
+    "refunds:write": "return money",
     "events:read": "read events",
     "events:write": "deliver events again",
     "endpoints:write": "read, add and remove webhook endpoints",

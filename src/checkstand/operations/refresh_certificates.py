@@ -1,5 +1,6 @@
 """Fetch Binance's public keys for an account: on a timer, and once for an unknown serial."""
 
+import asyncio
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -15,6 +16,8 @@ _log = structlog.get_logger()
 
 #: An unknown serial costs at most one fetch a minute, however many notices carry it.
 _UNKNOWN_SERIAL_EVERY: Final = timedelta(minutes=1)
+#: Of the three seconds in which Binance is answered, so much is for learning its key.
+_NOTICE_WAITS_SECONDS: Final = 1.5
 
 
 async def refresh_certificates(
@@ -46,6 +49,25 @@ async def refresh_certificates(
             resources.database, resources.provider, resources.vault, now=now
         )
         return bool(keys)
+
+
+async def fetch_unknown_certificate(resources: Resources, *, account_id: UUID) -> None:
+    """Fetch an account's keys for a serial that nobody knows, as long as a notice can wait.
+
+    All who wait share one fetch. It goes on when they have left: the notice comes again.
+    """
+    flight = resources.accounts.certificate_flight(account_id)
+    if flight.under_way is None or flight.under_way.done():
+        flight.under_way = asyncio.create_task(
+            refresh_certificates(resources, account_id=account_id)
+        )
+        flight.under_way.add_done_callback(_note_failure)
+    await asyncio.wait({flight.under_way}, timeout=_NOTICE_WAITS_SECONDS)
+
+
+def _note_failure(fetch: asyncio.Task[bool]) -> None:
+    if not fetch.cancelled() and (error := fetch.exception()) is not None:
+        _log.warning("certificates not kept", error=str(error))
 
 
 async def refresh_all_certificates(resources: Resources) -> None:

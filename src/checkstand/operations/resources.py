@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -50,6 +51,7 @@ class Policy:
     attempt_life: timedelta = timedelta(hours=1)
     shopper_ask_every: timedelta = timedelta(seconds=5)  # "I've paid" asks Binance this often
     notice_age_max: timedelta = timedelta(seconds=300)  # an older notice is a hint
+    confirm_above: Decimal | None = None  # a larger PAY_SUCCESS is a hint too; None: none is
     urgent_after: timedelta = timedelta(seconds=60)
     idempotency_days: int = 30
     allow_private_webhooks: bool = False
@@ -70,7 +72,9 @@ class Resources:
     policy: Policy
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
     attempts_wake: Wake = field(default_factory=Wake)
+    refunds_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)
+    notices_wake: Wake = field(default_factory=Wake)
 
     @property
     def provider_lease(self) -> timedelta:

@@ -1,7 +1,7 @@
 """Try again the notices that fitted nothing, or that were only stored."""
 
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 import structlog
 
@@ -11,6 +11,7 @@ from checkstand.binance import (
     UnreadableNotification,
     parse_notification,
 )
+from checkstand.errors import DatabaseUnavailable, RowsHeld
 from checkstand.operations.resources import Resources
 from checkstand.operations.settle_notices import settle_notices
 from checkstand.operations.verify_notice import VerifiedNotice, is_storable
@@ -25,20 +26,43 @@ _GIVE_UP_AFTER: Final = timedelta(days=7)
 
 
 async def retry_notices(resources: Resources, *, limit: int = 100) -> int:
-    """Match unmatched notices again; return how many were looked at.
+    """Apply notices that were only stored, and orphans whose attempt is known now.
 
-    Each in a transaction of its own: one that cannot be applied must not hold back the others.
+    Woken when a notice was only stored and when an attempt learns Binance's id; looks by itself
+    too, since whoever woke it may have died. Returns how many were looked at.
+    """
+    return await _settle_again(resources, notices.list_due, limit=limit)
+
+
+async def match_orphans(resources: Resources, *, limit: int = 100) -> int:
+    """Match the newest orphans again by all that they say; return how many were looked at."""
+    return await _settle_again(resources, notices.list_orphans, limit=limit)
+
+
+class _List(Protocol):
+    async def __call__(
+        self, tx: Transaction, /, *, received_after: datetime, limit: int
+    ) -> list[StoredNotice]: ...
+
+
+async def _settle_again(resources: Resources, which: _List, *, limit: int) -> int:
+    """Settle stored notices, each in a transaction of its own: one that cannot be applied must
+    not hold back the others.
     """
     received_after = resources.clock.now() - _GIVE_UP_AFTER
 
     async def read(tx: Transaction) -> list[StoredNotice]:
-        return await notices.list_unmatched(tx, received_after=received_after, limit=limit)
+        return await which(tx, received_after=received_after, limit=limit)
 
     stored = await resources.database.read(read)
     for notice in stored:
         again = VerifiedNotice(stored=notice, notification=_parse(notice))
         try:
-            await settle_notices(resources, batch=[again], is_stored=True)
+            await settle_notices(resources, batch=[again], waits=True)
+        except RowsHeld:
+            continue  # somebody is at its order just now
+        except DatabaseUnavailable:
+            raise
         except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
             _log.exception("a notice was not applied", notice_id=str(notice.notice_id))
     return len(stored)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from checkstand.binance import (
     Notification,
+    PayRefundNotice,
     SignatureVerificationError,
     UnknownCertificate,
     UnreadableNotification,
@@ -18,7 +19,7 @@ from checkstand.binance import (
 )
 from checkstand.domain.account import Account
 from checkstand.errors import ProviderUnavailable, Refused
-from checkstand.operations.refresh_certificates import refresh_certificates
+from checkstand.operations.refresh_certificates import fetch_unknown_certificate
 from checkstand.operations.resources import Resources
 from checkstand.storage.notices import StoredNotice
 
@@ -51,7 +52,7 @@ async def verify_notice(
     except UnknownCertificate as error:
         if notice_path is None:
             raise Refused("notice_not_ours", "no account knows this serial") from error
-        await refresh_certificates(resources, account_id=account.account_id)
+        await fetch_unknown_certificate(resources, account_id=account.account_id)
     try:
         return _verify(resources, account, notice_path, headers, raw)
     except UnknownCertificate as error:
@@ -143,6 +144,14 @@ def _fingerprint(
         known.biz_type or "",
         known.biz_id or "",
         known.biz_status or "",
+        _refund_request_id(known),
         hashlib.sha256(text).hexdigest(),
     )
     return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def _refund_request_id(known: Notification | UnreadableNotification) -> str:
+    """Tell refunds of one order apart: the id that their notices carry is the order's."""
+    data = known.data if isinstance(known, Notification) else None
+    refund = data.refund_info if isinstance(data, PayRefundNotice) else None
+    return refund.refund_request_id if refund else ""

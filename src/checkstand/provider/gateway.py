@@ -22,12 +22,15 @@ from checkstand.binance import (
 from checkstand.domain.attempt import Attempt
 from checkstand.domain.order import Goods as Line
 from checkstand.domain.order import Terms
-from checkstand.domain.report import Finding, Report, Source
+from checkstand.domain.refund import Refund
+from checkstand.domain.report import Finding, RefundFinding, RefundReport, Report, Source
 from checkstand.observability import Observer
 from checkstand.provider.translation import (
     render_pass_through,
     report_of_creation,
     report_of_query,
+    report_of_refund,
+    report_of_refund_query,
 )
 
 #: Where the one documented live host is (reference 1.1); anything else is a stand-in.
@@ -36,6 +39,10 @@ LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
 _NOT_FOUND: Final = "400202"
 #: The number is taken: an earlier send of ours landed (or, on a first send, is malformed).
 _DUPLICATE: Final = "400201"
+#: No code for an unknown refund is documented: the order's, and the one for its id, are taken.
+_NO_SUCH_REFUND: Final = frozenset({"400202", "400301"})
+#: The merchant's wallet holds less than is to go back (reference 5).
+_WALLET_SHORT: Final = "400304"
 #: Longest description and goods name (reference 2.1, uncertain), and where emoji begin.
 _TEXT_MAX: Final = 256
 _LAST_OF_BASIC_PLANE: Final = 0xFFFF
@@ -61,6 +68,16 @@ class Answer:
     summary: str
     report: Report | None = None
     merchant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundAnswer:
+    """One refund call's outcome, with the report that follows from it, if any."""
+
+    outcome: Outcome
+    code: str | None
+    summary: str
+    report: RefundReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +210,52 @@ class Provider:
         outcome = Outcome.ACCEPTED if accepted else Outcome.REJECTED
         return Answer(outcome=outcome, code="000000", summary=f"close {outcome}")
 
+    async def refund(
+        self, refund: Refund, attempt: Attempt, *, notice_url: str, reference: str
+    ) -> RefundAnswer:
+        """Send one refund; the same number at every send."""
+        client = self._clients[attempt.credential_id]
+        self._observer.before("binance /order/refund")
+        try:
+            taken = await client.refunds.create(
+                refund_request_id=refund.refund_request_id,
+                prepay_id=attempt.prepay_id or "",
+                refund_amount=refund.amount.amount,
+                refund_reason=_printable(refund.reason) if refund.reason else None,
+                webhook_url=notice_url,
+            )
+        except BinancePayError as error:
+            return _refund_failed(error, reference=reference)
+        finally:
+            self._observer.after("binance /order/refund")
+        report = report_of_refund(taken, reference=reference)
+        return RefundAnswer(
+            outcome=Outcome.ACCEPTED,
+            code="000000",
+            summary=f"Binance took on a refund of {report.returned}",
+            report=report,
+        )
+
+    async def query_refund(
+        self, refund: Refund, attempt: Attempt, *, reference: str
+    ) -> RefundAnswer:
+        """Ask what has become of one refund, by our own number."""
+        client = self._clients[attempt.credential_id]
+        self._observer.before("binance /order/refund/query")
+        try:
+            queried = await client.refunds.query(refund_request_id=refund.refund_request_id)
+        except BinancePayError as error:
+            return _refund_query_failed(error, reference=reference)
+        finally:
+            self._observer.after("binance /order/refund/query")
+        report = report_of_refund_query(queried, reference=reference)
+        return RefundAnswer(
+            outcome=Outcome.ACCEPTED,
+            code="000000",
+            summary=f"Binance says {report.word}",
+            report=report,
+        )
+
     async def list_certificates(self, credential_id: UUID) -> dict[str, str]:
         """Fetch Binance's public keys, serial to PEM. Raises BinancePayError."""
         self._observer.before("binance /certificates")
@@ -240,6 +303,39 @@ def _failed(error: BinancePayError) -> Answer:
     said = error.binance_message or str(error)
     summary = f"{error.code} {said}" if error.code else said
     return Answer(outcome=outcome, code=error.code, summary=summary)
+
+
+def _refund_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
+    failed = _failed(error)
+    report = None
+    if failed.outcome is Outcome.REJECTED:
+        report = RefundReport(
+            finding=RefundFinding.REFUSED,
+            source=Source.ANSWER,
+            reference=reference,
+            word=failed.summary,
+            code=error.code,
+            waits_for_balance=error.code == _WALLET_SHORT,
+        )
+    return RefundAnswer(
+        outcome=failed.outcome, code=failed.code, summary=failed.summary, report=report
+    )
+
+
+def _refund_query_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
+    failed = _failed(error)
+    if error.code not in _NO_SUCH_REFUND:
+        return RefundAnswer(outcome=failed.outcome, code=failed.code, summary=failed.summary)
+    absent = RefundReport(
+        finding=RefundFinding.ABSENT,
+        source=Source.QUERY,
+        reference=reference,
+        word=failed.summary,
+        code=error.code,
+    )
+    return RefundAnswer(
+        outcome=Outcome.ACCEPTED, code=error.code, summary="no such refund", report=absent
+    )
 
 
 def _report(finding: Finding, source: Source, reference: str, word: str) -> Report:

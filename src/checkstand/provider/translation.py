@@ -6,10 +6,18 @@ table for each and they are never mixed.
 
 from typing import Final
 
-from checkstand.binance import CreatedOrder, Notification, PayNotice, QueriedOrder
+from checkstand.binance import (
+    CreatedOrder,
+    Notification,
+    PayNotice,
+    QueriedOrder,
+    QueriedRefund,
+    RefundInfo,
+)
+from checkstand.binance import Refund as BinanceRefund
 from checkstand.domain.attempt import Attempt, Links
 from checkstand.domain.money import Money
-from checkstand.domain.report import Finding, Report, Source
+from checkstand.domain.report import Finding, RefundFinding, RefundReport, Report, Source
 
 #: What a query may say of an order.
 QUERY_WORDS: Final = {
@@ -22,6 +30,20 @@ QUERY_WORDS: Final = {
     "REFUNDING": Finding.RETURNED,
     "REFUNDED": Finding.RETURNED,
     "FULL_REFUNDED": Finding.RETURNED,
+}
+
+#: What a refund query may say of a refund.
+REFUND_QUERY_WORDS: Final = {
+    "REFUND_SUCCESS": RefundFinding.SUCCEEDED,
+    "REFUND_FAIL": RefundFinding.FAILED,
+    "REFUND_PENDING": RefundFinding.TAKEN,
+}
+
+#: What a PAY_REFUND notice may say of a refund. The second spelling of the refusal is uncertain.
+REFUND_NOTICE_WORDS: Final = {
+    "REFUND_SUCCESS": RefundFinding.SUCCEEDED,
+    "REFUND_REJECTED": RefundFinding.FAILED,
+    "REFUND_REJECT": RefundFinding.FAILED,
 }
 
 #: What a PAY notice may say of an order.
@@ -74,6 +96,7 @@ def report_of_query(queried: QueriedOrder, *, attempt: Attempt, reference: str) 
         fee=queried.commission,
         transaction_id=queried.transaction_id,
         paid_at=queried.transacted_at,
+        returned_in_full=queried.status == "FULL_REFUNDED",
     )
 
 
@@ -93,4 +116,49 @@ def report_of_notice(notification: Notification, *, reference: str) -> Report | 
         fee=data.commission,
         transaction_id=data.transaction_id,
         paid_at=data.transacted_at if finding is Finding.PAID else None,
+    )
+
+
+def report_of_refund(refund: BinanceRefund, *, reference: str) -> RefundReport:
+    """Translate the answer to our own refund: taken on, which is not yet done."""
+    return _refund_report(refund, RefundFinding.TAKEN, "taken", Source.ANSWER, reference)
+
+
+def report_of_refund_query(queried: QueriedRefund, *, reference: str) -> RefundReport:
+    """Translate the answer to a query of one refund."""
+    word = queried.refund_status
+    finding = REFUND_QUERY_WORDS.get(word, RefundFinding.UNREADABLE)
+    return _refund_report(queried, finding, word, Source.QUERY, reference)
+
+
+def report_of_refund_notice(
+    notification: Notification, info: RefundInfo, *, reference: str
+) -> RefundReport | None:
+    """Translate a PAY_REFUND notice about one refund; None for a word we do not know."""
+    finding = REFUND_NOTICE_WORDS.get(notification.biz_status)
+    if finding is None:
+        return None
+    return RefundReport(
+        finding=finding,
+        source=Source.NOTICE,
+        reference=reference,
+        word=notification.biz_status,
+        returned=info.refund_amount,
+        returned_in_all=info.refunded_amount,
+        remaining_attempts=info.remaining_attempts,
+    )
+
+
+def _refund_report(
+    refund: BinanceRefund, finding: RefundFinding, word: str, source: Source, reference: str
+) -> RefundReport:
+    return RefundReport(
+        finding=finding,
+        source=source,
+        reference=reference,
+        word=word,
+        returned=refund.refund_amount,
+        returned_in_all=refund.refunded_amount,
+        fee_returned=refund.refund_commission,
+        remaining_attempts=refund.remaining_attempts,
     )

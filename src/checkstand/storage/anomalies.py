@@ -23,6 +23,19 @@ _INSERT = statement(
     """,
 )
 
+#: What is odd never changes; how it ended does.
+_RESOLVE = statement(
+    "anomalies.resolve",
+    """
+    UPDATE anomalies y
+       SET resolved_at = n.resolved_at, resolved_by = n.resolved_by, resolution = n.resolution,
+           reason = n.reason
+      FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[])
+           AS n (account_id, anomaly_id, resolved_at, resolved_by, resolution, reason)
+     WHERE (y.account_id, y.anomaly_id) = (n.account_id, n.anomaly_id) AND y.resolved_at IS NULL
+    """,
+)
+
 _OF_ORDERS = statement(
     "anomalies.of_orders",
     f"""
@@ -35,30 +48,43 @@ _OF_ORDERS = statement(
 
 async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Anomaly]:
     """Read the anomalies of orders, oldest first."""
+    if not keys:
+        return []
     rows = await tx.rows(_OF_ORDERS, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]
 
 
 async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
-    """Write the anomalies that decisions opened. The caller holds the orders."""
-    known = {a.anomaly_id for d in decisions for a in d.before.anomalies}
-    fresh = [a for d in decisions for a in d.case.anomalies if a.anomaly_id not in known]
-    if not fresh:
-        return
-    await tx.run(
-        _INSERT,
-        [a.account_id for a in fresh],
-        [a.order_id for a in fresh],
-        [a.attempt_id for a in fresh],
-        [a.anomaly_id for a in fresh],
-        [a.kind for a in fresh],
-        [a.detail for a in fresh],
-        [a.opened_at for a in fresh],
-        [a.resolved_at for a in fresh],
-        [a.resolved_by for a in fresh],
-        [a.resolution for a in fresh],
-        [a.reason for a in fresh],
-    )
+    """Write the anomalies that decisions opened and resolved. The caller holds the orders."""
+    known = {a.anomaly_id: a for d in decisions for a in d.before.anomalies}
+    after = [a for d in decisions for a in d.case.anomalies]
+    fresh = [a for a in after if a.anomaly_id not in known]
+    resolved = [a for a in after if a.anomaly_id in known and a != known[a.anomaly_id]]
+    if fresh:
+        await tx.run(
+            _INSERT,
+            [a.account_id for a in fresh],
+            [a.order_id for a in fresh],
+            [a.attempt_id for a in fresh],
+            [a.anomaly_id for a in fresh],
+            [a.kind for a in fresh],
+            [a.detail for a in fresh],
+            [a.opened_at for a in fresh],
+            [a.resolved_at for a in fresh],
+            [a.resolved_by for a in fresh],
+            [a.resolution for a in fresh],
+            [a.reason for a in fresh],
+        )
+    if resolved:
+        await tx.run(
+            _RESOLVE,
+            [a.account_id for a in resolved],
+            [a.anomaly_id for a in resolved],
+            [a.resolved_at for a in resolved],
+            [a.resolved_by for a in resolved],
+            [a.resolution for a in resolved],
+            [a.reason for a in resolved],
+        )
 
 
 def parse(row: Row) -> Anomaly:

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
+from typing import Final
 from uuid import UUID
 
 from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason, Links
@@ -53,10 +55,22 @@ _UPDATE = statement(
     """,
 )
 
+#: Beside each attempt: how many its order has, and whether there is more to read of the order.
+#: Most orders have no payment and no anomaly yet, and each question spared is a round trip.
+_OF_ORDERS_COLUMNS = f"""
+    {_COLUMNS},
+    (SELECT count(*) FROM attempts s
+      WHERE (s.account_id, s.order_id) = (a.account_id, a.order_id)) AS of_order,
+    EXISTS (SELECT 1 FROM payments p
+             WHERE (p.account_id, p.order_id) = (a.account_id, a.order_id)) AS has_payments,
+    EXISTS (SELECT 1 FROM anomalies y
+             WHERE (y.account_id, y.order_id) = (a.account_id, a.order_id)) AS has_anomalies
+"""
+
 _OF_ORDERS = statement(
     "attempts.of_orders",
     f"""
-    SELECT {_COLUMNS} FROM attempts
+    SELECT {_OF_ORDERS_COLUMNS} FROM attempts a
      WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
      ORDER BY account_id, order_id, number
     """,
@@ -66,10 +80,21 @@ _OF_ORDERS = statement(
 _LOCK_OF_ORDERS = statement(
     "attempts.lock_of_orders",
     f"""
-    SELECT {_COLUMNS} FROM attempts
+    SELECT {_OF_ORDERS_COLUMNS} FROM attempts a
      WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
      ORDER BY account_id, order_id, number
-       FOR UPDATE
+       FOR UPDATE OF a
+    """,
+)
+
+#: For a group: whoever claims attempts just now must not hold up the others.
+_LOCK_FREE_OF_ORDERS = statement(
+    "attempts.lock_free_of_orders",
+    f"""
+    SELECT {_OF_ORDERS_COLUMNS} FROM attempts a
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id, number
+       FOR UPDATE OF a SKIP LOCKED
     """,
 )
 
@@ -97,21 +122,17 @@ _CLAIM_DUE = statement(
     """,
 )
 
-_FIND_BY_TRADE_NUMBER = statement(
-    "attempts.find_by_trade_number",
-    """
-    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
-      FROM attempts a
-     WHERE (a.account_id, a.merchant_trade_no) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
-    """,
-)
-
-_FIND_BY_PREPAY_ID = statement(
-    "attempts.find_by_prepay_id",
+#: One question for both ways of finding, since it is asked for every group of notices.
+_FIND_NAMED = statement(
+    "attempts.find_named",
     """
     SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
       FROM attempts a
      WHERE (a.account_id, a.prepay_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+    UNION ALL
+    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+      FROM attempts a
+     WHERE (a.account_id, a.merchant_trade_no) IN (SELECT * FROM unnest($3::uuid[], $4::text[]))
     """,
 )
 
@@ -166,31 +187,73 @@ async def claim_due(
     return [(row["account_id"], row["order_id"], row["attempt_id"]) for row in rows]
 
 
+class Holding(Enum):
+    """How attempts are read."""
+
+    NOTHING = "nothing"  # as they stand
+    ALL = "all"  # held, after waiting for whoever holds them
+    FREE = "free"  # held, without those that somebody else holds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An attempt with what its order has besides."""
+
+    attempt: Attempt
+    of_order: int  # how many attempts its order has
+    has_payments: bool
+    has_anomalies: bool
+
+
+_READS: Final = {
+    Holding.NOTHING: _OF_ORDERS,
+    Holding.ALL: _LOCK_OF_ORDERS,
+    Holding.FREE: _LOCK_FREE_OF_ORDERS,
+}
+
+
 async def of_orders(
-    tx: Transaction, keys: Sequence[tuple[UUID, UUID]], *, lock: bool
-) -> list[Attempt]:
+    tx: Transaction, keys: Sequence[tuple[UUID, UUID]], *, holding: Holding
+) -> list[Found]:
     """Read the attempts of orders, oldest first; hold them too when the order is held."""
-    sql = _LOCK_OF_ORDERS if lock else _OF_ORDERS
-    rows = await tx.rows(sql, [k[0] for k in keys], [k[1] for k in keys])
-    return [parse(row) for row in rows]
+    rows = await tx.rows(_READS[holding], [k[0] for k in keys], [k[1] for k in keys])
+    return [
+        Found(
+            attempt=parse(row),
+            of_order=row["of_order"],
+            has_payments=row["has_payments"],
+            has_anomalies=row["has_anomalies"],
+        )
+        for row in rows
+    ]
 
 
-async def find_by_trade_numbers(
-    tx: Transaction, keys: Sequence[tuple[UUID, str]]
-) -> dict[tuple[UUID, str], tuple[UUID, UUID]]:
-    """Look attempts up by our numbers: (account, number) → (order_id, attempt_id)."""
-    rows = await tx.rows(_FIND_BY_TRADE_NUMBER, [k[0] for k in keys], [k[1] for k in keys])
-    return {
-        (r["account_id"], r["merchant_trade_no"]): (r["order_id"], r["attempt_id"]) for r in rows
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Which attempt, with the names that it has at Binance: ours and theirs."""
+
+    account_id: UUID
+    order_id: UUID
+    attempt_id: UUID
+    merchant_trade_no: str
+    prepay_id: str | None
 
 
-async def find_by_prepay_ids(
-    tx: Transaction, keys: Sequence[tuple[UUID, str]]
-) -> dict[tuple[UUID, str], tuple[UUID, UUID]]:
-    """Look attempts up by Binance's numbers: (account, prepay_id) → (order_id, attempt_id)."""
-    rows = await tx.rows(_FIND_BY_PREPAY_ID, [k[0] for k in keys], [k[1] for k in keys])
-    return {(r["account_id"], r["prepay_id"]): (r["order_id"], r["attempt_id"]) for r in rows}
+async def find_named(
+    tx: Transaction,
+    *,
+    prepay_ids: Sequence[tuple[UUID, str]],
+    trade_numbers: Sequence[tuple[UUID, str]],
+) -> list[Named]:
+    """Look attempts up by Binance's ids and by our numbers, each given as (account, name)."""
+    rows = await tx.rows(
+        _FIND_NAMED,
+        [k[0] for k in prepay_ids],
+        [k[1] for k in prepay_ids],
+        [k[0] for k in trade_numbers],
+        [k[1] for k in trade_numbers],
+    )
+    return [Named(**dict(row)) for row in rows]
 
 
 async def make_due(

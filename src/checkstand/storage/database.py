@@ -7,8 +7,9 @@ passes an observer.
 """
 
 import asyncio
+import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -17,34 +18,55 @@ from typing import Any, Final, Self, TypeVar
 import asyncpg
 
 from checkstand.ambient import HostClock
-from checkstand.errors import DatabaseBusy, DatabaseUnavailable
+from checkstand.errors import DatabaseBusy, DatabaseUnavailable, RowsHeld
 from checkstand.observability import NOBODY, Observer
 
 T = TypeVar("T")
 Row = Any  # asyncpg.Record: a mapping and a sequence at once, untyped
 
-#: How often one step is tried before its failure is the caller's.
+#: How often a step is tried that met another transaction, before its failure is the caller's.
 _TRIES_MAX: Final = 5
 _RETRIED: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
-#: Somebody holds the row, or every connection, for longer than a caller should wait.
+#: A statement, or the wait for a connection, took longer than a caller should wait.
 _BUSY: Final = (
-    asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     TimeoutError,
 )
+_BUSY_SENTENCE: Final = "somebody else is changing this just now; try again"
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # asked between the server's last word and its hanging up
     asyncpg.OperatorInterventionError,  # it is shutting down, or starting
     asyncpg.InsufficientResourcesError,  # its disk is full, or its connections used up
     asyncpg.PostgresSystemError,
     OSError,
 )
-#: How long a caller waits for a free connection.
-_ACQUIRE_SECONDS: Final = 5.0
+_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED"
+    "; SELECT set_config('synchronous_commit', 'on', true)"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
+#: A server that stopped answering altogether is given up after this: longer than any statement
+#: may take by the server's own limit, which it would keep if it could.
+_SILENCE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a caller of the door waits, and for what, before it is told to come again."""
+
+    lock_ms: int = 3_000  # a row that somebody else holds
+    statement_ms: int = 15_000  # one statement
+    connection_seconds: float = 5.0  # a free connection
+    tries_lost: int = 5  # runs of a step whose connection is lost, the first included
+
+
+#: What most callers have. A stuck lock must not hold an answer for ever.
+PATIENT: Final = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +121,18 @@ Step = Callable[[Transaction], Awaitable[T]]
 class Database:
     """A pool of connections to one PostgreSQL, as the application's role."""
 
-    def __init__(self, pool: Any, observer: Observer) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        observer: Observer,
+        options: Mapping[str, Any],
+        *,
+        session_has_limits: bool,
+    ) -> None:
         self._pool = pool
         self._observer = observer
+        self._options = options  # with which connections are made
+        self._session_has_limits = session_has_limits
 
     @classmethod
     async def open(
@@ -117,24 +148,30 @@ class Database:
         settings = {"application_name": "checkstand", "timezone": "UTC"}
         if role is not None:
             settings["role"] = role
-        if not behind_pgbouncer:
-            # A stuck lock must not hold a payment's answer: give up, say so, be asked again.
-            settings |= {"lock_timeout": "3s", "statement_timeout": "15s"}
+        if not behind_pgbouncer:  # which lets no session keep settings
+            settings |= {
+                "lock_timeout": f"{PATIENT.lock_ms}ms",
+                "statement_timeout": f"{PATIENT.statement_ms}ms",
+            }
+        options = {
+            "server_settings": settings,
+            "statement_cache_size": 0 if behind_pgbouncer else 500,
+            "timeout": 10,
+            "command_timeout": _SILENCE_SECONDS,
+        }
         try:
             pool = await asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=connections_max,
-                server_settings=settings,
-                reset=_nothing_to_reset,
-                statement_cache_size=0 if behind_pgbouncer else 500,
-                timeout=10,
+                url, min_size=1, max_size=connections_max, reset=_nothing_to_reset, **options
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise DatabaseUnavailable(
                 "database_unavailable", f"cannot open the database: {error}"
             ) from error
-        return cls(pool, observer)
+        return cls(pool, observer, options, session_has_limits=not behind_pgbouncer)
+
+    def move_to(self, url: str) -> None:
+        """Make connections to another address from now on: a server that was started again."""
+        self._pool.set_connect_args(url, **self._options)
 
     async def close(self) -> None:
         """Give every connection back to the server."""
@@ -151,18 +188,19 @@ class Database:
     ) -> None:
         await self.close()
 
-    async def run(self, step: Step[T], *, name: str, lock_wait_ms: int | None = None) -> T:
+    async def run(self, step: Step[T], *, name: str, patience: Patience = PATIENT) -> T:
         """Run a step in a transaction of its own and commit it; again where that may help.
 
-        Raises DatabaseUnavailable when the database stays away, DatabaseBusy when rows or
-        connections stay taken, and whatever the step raises. `lock_wait_ms` shortens how long
-        it waits for a row that somebody else holds.
+        Raises DatabaseUnavailable when the database stays away, DatabaseBusy when connections
+        stay taken, RowsHeld when rows do, and whatever the step raises.
         """
-        return await self._persist(lambda: self._once(step, name=name, lock_wait_ms=lock_wait_ms))
+        return await self._persist(
+            lambda: self._once(step, name=name, patience=patience), patience=patience
+        )
 
     async def read(self, step: Step[T], *, snapshot: bool = False) -> T:
         """Run a step that only reads: each statement on its own, or all on one snapshot."""
-        return await self._persist(lambda: self._reading(step, snapshot=snapshot))
+        return await self._persist(lambda: self._reading(step, snapshot=snapshot), patience=PATIENT)
 
     async def learn_time(self, clock: HostClock) -> None:
         """Bring a host's clock onto the database's, on which due times and leases are kept."""
@@ -172,44 +210,55 @@ class Database:
             theirs: datetime = await connection.fetchval("SELECT clock_timestamp()")
             clock.learn(asked_at=asked_at, answered_at=clock.host_now(), theirs=theirs)
 
-    async def _once(self, step: Step[T], *, name: str, lock_wait_ms: int | None) -> T:
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
-            transaction = connection.transaction()
-            await transaction.start()
+    async def _once(self, step: Step[T], *, name: str, patience: Patience) -> T:
+        async with self._pool.acquire(timeout=patience.connection_seconds) as connection:
+            await connection.execute(self._begin(patience))
             try:
-                if lock_wait_ms is not None:
-                    await connection.execute(f"SET LOCAL lock_timeout = {lock_wait_ms:d}")
                 result = await step(Transaction(connection, self._observer))
                 self._observer.before(f"commit {name}")
             except BaseException:
                 # On a lost connection there is nothing left to roll back.
                 if not connection.is_closed():
-                    await transaction.rollback()
+                    await connection.execute("ROLLBACK")
                 raise
-            await transaction.commit()
+            await connection.execute("COMMIT")
             self._observer.after(f"commit {name}")
             return result
 
+    def _begin(self, patience: Patience) -> str:
+        """Write how a transaction begins: one round trip, and nothing left on the session.
+
+        Whatever the server's defaults are, a commit is on its disk before it counts; a stronger
+        setting (standbys too) is left as it is.
+        """
+        limits = ""
+        if patience is not PATIENT or not self._session_has_limits:
+            limits = (
+                f"; SET LOCAL lock_timeout = {patience.lock_ms:d}"
+                f"; SET LOCAL statement_timeout = {patience.statement_ms:d}"
+            )
+        return f"{_BEGIN}{limits}"
+
     async def _reading(self, step: Step[T], *, snapshot: bool) -> T:
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+        async with self._pool.acquire(timeout=PATIENT.connection_seconds) as connection:
             if not snapshot:
                 return await step(Transaction(connection, self._observer))
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return await step(Transaction(connection, self._observer))
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        for number in range(1, _TRIES_MAX + 1):
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], *, patience: Patience) -> T:
+        for number in itertools.count(1):
             try:
                 return await attempt()
             except _RETRIED:
-                if number == _TRIES_MAX:
+                if number >= _TRIES_MAX:
                     raise
+            except asyncpg.LockNotAvailableError as error:
+                raise RowsHeld("database_busy", _BUSY_SENTENCE) from error
             except _BUSY as error:
-                raise DatabaseBusy(
-                    "database_busy", "somebody else is changing this just now; try again"
-                ) from error
+                raise DatabaseBusy("database_busy", _BUSY_SENTENCE) from error
             except _LOST as error:
-                if number == _TRIES_MAX:
+                if number >= patience.tries_lost:
                     raise DatabaseUnavailable(
                         "database_unavailable", "the database cannot be reached just now"
                     ) from error

@@ -8,20 +8,31 @@ from uuid import UUID
 
 from checkstand.storage.database import Transaction, statement
 
+Key = tuple[UUID, bytes]  # account_id, fingerprint
+
 _INSERT_ONCE = statement(
     "notices.insert_once",
     """
     INSERT INTO notices (
         account_id, notice_id, fingerprint, biz_type, biz_id, biz_status, serial, signed_at,
-        received_at, own_path, raw, outcome, explanation
+        received_at, own_path, raw, outcome, explanation, order_id, attempt_id
     )
-    SELECT n.*, 'stored', 'not looked at yet'
+    SELECT *
       FROM unnest(
                $1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
-               $7::text[], $8::timestamptz[], $9::timestamptz[], $10::bool[], $11::bytea[]
-           ) AS n
+               $7::text[], $8::timestamptz[], $9::timestamptz[], $10::bool[], $11::bytea[],
+               $12::text[], $13::text[], $14::uuid[], $15::uuid[]
+           )
     ON CONFLICT DO NOTHING
     RETURNING notice_id
+    """,
+)
+_FIND_KNOWN = statement(
+    "notices.find_known",
+    """
+    SELECT account_id, fingerprint, notice_id, signed_at, received_at, own_path, outcome
+      FROM notices
+     WHERE (account_id, fingerprint) IN (SELECT * FROM unnest($1::uuid[], $2::bytea[]))
     """,
 )
 _MARK = statement(
@@ -35,15 +46,31 @@ _MARK = statement(
      WHERE (t.account_id, t.notice_id) = (n.account_id, n.notice_id)
     """,
 )
-#: What was only stored comes first: strangers can make any number of orphans.
-_LIST_UNMATCHED = statement(
-    "notices.list_unmatched",
-    """
-    SELECT account_id, notice_id, fingerprint, biz_type, biz_id, biz_status, serial, signed_at,
-           received_at, own_path, raw
-      FROM notices
-     WHERE outcome IN ('orphan', 'stored') AND received_at > $1
-     ORDER BY outcome = 'stored' DESC, received_at DESC, account_id, notice_id
+_STORED_COLUMNS = """
+    n.account_id, n.notice_id, n.fingerprint, n.biz_type, n.biz_id, n.biz_status, n.serial,
+    n.signed_at, n.received_at, n.own_path, n.raw
+"""
+#: What came last comes first: it may just have its order, and strangers can make any number.
+_LIST_ORPHANS = statement(
+    "notices.list_orphans",
+    f"""
+    SELECT {_STORED_COLUMNS} FROM notices n
+     WHERE n.outcome = 'orphan' AND n.received_at > $1
+     ORDER BY n.received_at DESC, n.account_id, n.notice_id
+     LIMIT $2
+    """,
+)
+#: Orphans are told by Binance's id, which an attempt may have learnt since; what was only stored
+#: has to be tried again whatever it is about.
+_LIST_DUE = statement(
+    "notices.list_due",
+    f"""
+    SELECT {_STORED_COLUMNS} FROM notices n
+     WHERE n.outcome IN ('orphan', 'stored') AND n.received_at > $1
+       AND (n.outcome = 'stored' OR (n.biz_type IN ('PAY', 'PAY_REFUND') AND EXISTS (
+           SELECT 1 FROM attempts a
+            WHERE (a.account_id, a.prepay_id) = (n.account_id, n.biz_id))))
+     ORDER BY n.received_at DESC, n.account_id, n.notice_id
      LIMIT $2
     """,
 )
@@ -87,25 +114,70 @@ class NoticeMark:
     attempt_id: UUID | None = None
 
 
-async def insert_once(tx: Transaction, batch: Sequence[StoredNotice]) -> set[UUID]:
-    """Store each notice once; return the ids of those that were not there before."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNotice:
+    """What is known of a notice that is in the table."""
+
+    notice_id: UUID
+    signed_at: datetime
+    received_at: datetime
+    own_path: bool
+    outcome: NoticeOutcome
+
+
+def only_stored(notice: StoredNotice, reason: str) -> NoticeMark:
+    """Mark a notice that is kept as it came, for a worker to apply."""
+    return NoticeMark(
+        account_id=notice.account_id,
+        notice_id=notice.notice_id,
+        outcome=NoticeOutcome.STORED,
+        explanation=reason,
+    )
+
+
+async def insert_once(
+    tx: Transaction, batch: Sequence[tuple[StoredNotice, NoticeMark]]
+) -> set[UUID]:
+    """Store each notice once, with what became of it; return the ids of those that were new."""
     # Sorted, so that two gateways that insert crossed duplicates wait rather than deadlock.
-    ordered = sorted(batch, key=lambda n: (n.account_id, n.fingerprint))
+    ordered = sorted(batch, key=lambda pair: (pair[0].account_id, pair[0].fingerprint))
+    stored, marks = [notice for notice, _ in ordered], [mark for _, mark in ordered]
     rows = await tx.rows(
         _INSERT_ONCE,
-        [n.account_id for n in ordered],
-        [n.notice_id for n in ordered],
-        [n.fingerprint for n in ordered],
-        [n.biz_type for n in ordered],
-        [n.biz_id for n in ordered],
-        [n.biz_status for n in ordered],
-        [n.serial for n in ordered],
-        [n.signed_at for n in ordered],
-        [n.received_at for n in ordered],
-        [n.own_path for n in ordered],
-        [n.raw for n in ordered],
+        [n.account_id for n in stored],
+        [n.notice_id for n in stored],
+        [n.fingerprint for n in stored],
+        [n.biz_type for n in stored],
+        [n.biz_id for n in stored],
+        [n.biz_status for n in stored],
+        [n.serial for n in stored],
+        [n.signed_at for n in stored],
+        [n.received_at for n in stored],
+        [n.own_path for n in stored],
+        [n.raw for n in stored],
+        [m.outcome for m in marks],
+        [m.explanation for m in marks],
+        [m.order_id for m in marks],
+        [m.attempt_id for m in marks],
     )
     return {row["notice_id"] for row in rows}
+
+
+async def find_known(tx: Transaction, keys: Sequence[Key]) -> dict[Key, KnownNotice]:
+    """Find the notices that are in the table already, by account and fingerprint."""
+    if not keys:
+        return {}
+    rows = await tx.rows(_FIND_KNOWN, [k[0] for k in keys], [k[1] for k in keys])
+    return {
+        (row["account_id"], row["fingerprint"]): KnownNotice(
+            notice_id=row["notice_id"],
+            signed_at=row["signed_at"],
+            received_at=row["received_at"],
+            own_path=row["own_path"],
+            outcome=NoticeOutcome(row["outcome"]),
+        )
+        for row in rows
+    }
 
 
 async def mark(tx: Transaction, marks: Sequence[NoticeMark]) -> None:
@@ -122,9 +194,15 @@ async def mark(tx: Transaction, marks: Sequence[NoticeMark]) -> None:
         )
 
 
-async def list_unmatched(
+async def list_due(tx: Transaction, *, received_after: datetime, limit: int) -> list[StoredNotice]:
+    """Read notices that can be applied: those only stored, and orphans that have an attempt now."""
+    rows = await tx.rows(_LIST_DUE, received_after, limit)
+    return [StoredNotice(**dict(row)) for row in rows]
+
+
+async def list_orphans(
     tx: Transaction, *, received_after: datetime, limit: int
 ) -> list[StoredNotice]:
-    """Read notices that fitted nothing, or were only stored, so that they are tried again."""
-    rows = await tx.rows(_LIST_UNMATCHED, received_after, limit)
+    """Read the newest notices that fitted nothing, so that they are matched again."""
+    rows = await tx.rows(_LIST_ORPHANS, received_after, limit)
     return [StoredNotice(**dict(row)) for row in rows]

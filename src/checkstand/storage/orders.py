@@ -37,6 +37,17 @@ _LOCK = statement(
     """,
 )
 
+#: For a group: one order that somebody holds must not hold up the others.
+_LOCK_FREE = statement(
+    "orders.lock_free",
+    f"""
+    SELECT {COLUMNS} FROM orders
+     WHERE (account_id, order_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+     ORDER BY account_id, order_id
+       FOR UPDATE SKIP LOCKED
+    """,
+)
+
 _GET = statement(
     "orders.get",
     f"""
@@ -148,9 +159,15 @@ async def insert(tx: Transaction, order: Order) -> bool:
     return row is not None
 
 
-async def lock(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Order]:
-    """Hold orders, given as (account_id, order_id), in the one global order."""
-    rows = await tx.rows(_LOCK, [k[0] for k in keys], [k[1] for k in keys])
+async def lock(
+    tx: Transaction, keys: Sequence[tuple[UUID, UUID]], *, skips_held: bool = False
+) -> list[Order]:
+    """Hold orders, given as (account_id, order_id), in the one global order.
+
+    With `skips_held` those that somebody else holds are left out.
+    """
+    sql = _LOCK_FREE if skips_held else _LOCK
+    rows = await tx.rows(sql, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]
 
 

@@ -1,6 +1,7 @@
 """Payments: rows in, domain values out."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from uuid import UUID
 
 from checkstand.domain.case import Decision
@@ -10,7 +11,7 @@ from checkstand.storage.database import Row, Transaction, statement
 
 _COLUMNS = """
     account_id, order_id, attempt_id, payment_id, amount, currency, fee, transaction_id, paid_at,
-    received_at, held
+    received_at, held, refund_reserved, refunded, fee_learnt_at
 """
 
 #: No ON CONFLICT: the order is held, so a payment that is there was seen when the case was read.
@@ -20,7 +21,8 @@ _INSERT = statement(
     INSERT INTO payments ({_COLUMNS})
     SELECT * FROM unnest(
         $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[], $7::numeric[],
-        $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[]
+        $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::numeric[],
+        $13::numeric[], $14::timestamptz[]
     )
     """,
 )
@@ -29,10 +31,25 @@ _UPDATE = statement(
     "payments.update",
     """
     UPDATE payments p
-       SET fee = n.fee, transaction_id = n.transaction_id, paid_at = n.paid_at, held = n.held
-      FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::text[], $5::timestamptz[], $6::bool[])
-           AS n (account_id, payment_id, fee, transaction_id, paid_at, held)
+       SET fee = n.fee, transaction_id = n.transaction_id, paid_at = n.paid_at, held = n.held,
+           refund_reserved = n.refund_reserved, refunded = n.refunded,
+           fee_learnt_at = n.fee_learnt_at
+      FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::text[], $5::timestamptz[], $6::bool[],
+                  $7::numeric[], $8::numeric[], $9::timestamptz[])
+           AS n (account_id, payment_id, fee, transaction_id, paid_at, held, refund_reserved,
+                 refunded, fee_learnt_at)
      WHERE (p.account_id, p.payment_id) = (n.account_id, n.payment_id)
+    """,
+)
+
+#: What an open refund asks back is added here and nowhere else, so that whatever else is wrong no
+#: two refunds ever ask for the same money.
+_RESERVE = statement(
+    "payments.reserve",
+    """
+    UPDATE payments SET refund_reserved = refund_reserved + $3
+     WHERE account_id = $1 AND payment_id = $2 AND refunded + refund_reserved + $3 <= amount
+    RETURNING refund_reserved
     """,
 )
 
@@ -48,6 +65,8 @@ _OF_ORDERS = statement(
 
 async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Payment]:
     """Read the payments of orders, oldest first."""
+    if not keys:
+        return []
     rows = await tx.rows(_OF_ORDERS, [k[0] for k in keys], [k[1] for k in keys])
     return [parse(row) for row in rows]
 
@@ -72,6 +91,9 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
             [p.paid_at for p in fresh],
             [p.received_at for p in fresh],
             [p.held for p in fresh],
+            [p.refund_reserved for p in fresh],
+            [p.refunded for p in fresh],
+            [p.fee_learnt_at for p in fresh],
         )
     if fuller:
         await tx.run(
@@ -82,7 +104,15 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
             [p.transaction_id for p in fuller],
             [p.paid_at for p in fuller],
             [p.held for p in fuller],
+            [p.refund_reserved for p in fuller],
+            [p.refunded for p in fuller],
+            [p.fee_learnt_at for p in fuller],
         )
+
+
+async def reserve(tx: Transaction, account_id: UUID, payment_id: UUID, amount: Decimal) -> bool:
+    """Set money of a payment aside for a refund; False when that much is not left of it."""
+    return await tx.row(_RESERVE, account_id, payment_id, amount) is not None
 
 
 def parse(row: Row) -> Payment:
@@ -94,8 +124,11 @@ def parse(row: Row) -> Payment:
         payment_id=row["payment_id"],
         money=Money(row["amount"], row["currency"]),
         fee=row["fee"],
+        fee_learnt_at=row["fee_learnt_at"],
         transaction_id=row["transaction_id"],
         paid_at=row["paid_at"],
         received_at=row["received_at"],
         held=row["held"],
+        refund_reserved=row["refund_reserved"],
+        refunded=row["refunded"],
     )

@@ -54,6 +54,10 @@ _STATUS_OF_CODE: Final = {
     "order_not_cancellable": 409,
     "order_not_renewable": 409,
     "payment_under_way": 409,
+    "order_not_refundable": 409,
+    "refunded_elsewhere": 409,
+    "refund_attempts_used_up": 409,
+    "refund_is_last": 409,
 }
 _STATUS_OF_KIND: Final[Sequence[tuple[type[CheckstandError], int]]] = (
     (NotFound, 404),

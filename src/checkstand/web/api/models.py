@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +31,7 @@ from checkstand.domain.money import (
     render_amount,
 )
 from checkstand.domain.order import Goods, OrderStatus, Terms
+from checkstand.domain.refund import RefundStatus
 
 _COINS = re.compile(r"[A-Z0-9]{2,16}(,[A-Z0-9]{2,16})*", re.ASCII)
 #: Unicode's control characters, lone surrogates, line and paragraph separators.
@@ -57,6 +59,11 @@ def _address(text: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("must hold no user name or password")
     return text
+
+
+def _fingerprint(model: BaseModel, *about: str) -> bytes:
+    fields = json.dumps([model.model_dump(), *about], sort_keys=True, default=_canonical)
+    return hashlib.sha256(fields.encode()).digest()
 
 
 def _coins(text: str) -> str:
@@ -173,8 +180,29 @@ class NewOrder(BaseModel):
 
     def fingerprint(self) -> bytes:
         """Hash the parsed fields: the same request however its JSON was written."""
-        fields = json.dumps(self.model_dump(), sort_keys=True, default=_canonical)
-        return hashlib.sha256(fields.encode()).digest()
+        return _fingerprint(self)
+
+
+class NewRefund(BaseModel):
+    """Money to return."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    merchant_refund_id: Annotated[
+        Text128, Field(description="Your own id. One refund each, byte for byte.")
+    ]
+    amount: Annotated[
+        Amount | None, Field(description="In the payment's currency; all that is left when absent.")
+    ] = None
+    payment_id: Annotated[
+        UUID | None,
+        Field(description="Which of the order's payments, if not the one that paid it."),
+    ] = None
+    reason: Text256 | None = None
+
+    def fingerprint(self, *, about: str) -> bytes:
+        """Hash the parsed fields and the order they are about."""
+        return _fingerprint(self, about)
 
 
 class NewEndpoint(BaseModel):
@@ -212,6 +240,19 @@ class EventFilters(_Filters):
     """Which events are listed."""
 
 
+class PaymentView(BaseModel):
+    """Money that arrived for one attempt of an order."""
+
+    payment_id: str
+    attempt: int
+    amount: str
+    currency: str
+    fee: str | None
+    refunded_amount: str
+    held: bool
+    paid_at: datetime | None
+
+
 class OrderView(BaseModel):
     """An order as the shop sees it, in answers and in events."""
 
@@ -238,6 +279,30 @@ class OrderView(BaseModel):
     fulfilled_at: datetime | None
     version: int
     metadata: dict[str, str]
+    payments: list[PaymentView]
+
+
+class RefundView(BaseModel):
+    """A refund as the shop sees it, in answers and in events."""
+
+    refund_id: str
+    merchant_refund_id: str
+    order_id: str
+    payment_id: str
+    status: RefundStatus
+    amount: str
+    currency: str
+    returned_amount: str | None
+    reason: str | None
+    failure: str | None
+    requested_at: datetime
+    ended_at: datetime | None
+
+
+class RefundList(BaseModel):
+    """The refunds of one order, oldest first."""
+
+    data: list[RefundView]
 
 
 class OrderList(BaseModel):
@@ -352,4 +417,6 @@ def _money(amount: Decimal | None, currency: str | None) -> Money | None:
 def _canonical(value: object) -> str:
     if isinstance(value, Decimal):
         return render_amount(value.normalize())
+    if isinstance(value, UUID):
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no canonical text")

@@ -95,9 +95,9 @@ async def list_(
 )
 async def get(resources: House, caller: CanReadOrders, order_id: str) -> JSONResponse:
     """Read one order."""
-    case = await find_order(resources.database, caller.account_id, _order_id(order_id))
+    case = await find_order(resources.database, caller.account_id, parse_order_id(order_id))
     if case is None:
-        raise _not_found(order_id)
+        raise order_not_found(order_id)
     return _one(resources, case)
 
 
@@ -110,9 +110,9 @@ async def get(resources: House, caller: CanReadOrders, order_id: str) -> JSONRes
 )
 async def timeline(resources: House, caller: CanReadOrders, order_id: str) -> JSONResponse:
     """Explain one order: everything that happened to it, in causal order."""
-    entries = await list_timeline(resources.database, caller.account_id, _order_id(order_id))
+    entries = await list_timeline(resources.database, caller.account_id, parse_order_id(order_id))
     if not entries:
-        raise _not_found(order_id)
+        raise order_not_found(order_id)
     return JSONResponse({"data": [_entry(seq, entry) for seq, entry in enumerate(entries, 1)]})
 
 
@@ -126,7 +126,7 @@ async def timeline(resources: House, caller: CanReadOrders, order_id: str) -> JS
 async def refresh(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Ask Binance about an order now."""
     case = await refresh_order(
-        resources, account_id=caller.account_id, order_id=_order_id(order_id)
+        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
     )
     return _one(resources, case)
 
@@ -144,7 +144,9 @@ async def refresh(resources: House, caller: CanWriteOrders, order_id: str) -> JS
 )
 async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Cancel an unpaid order: it is CANCELED as soon as Binance can take no money for it."""
-    case = await cancel_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
+    case = await cancel_order(
+        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
+    )
     status = 200 if case.order.status is OrderStatus.CANCELED else 202
     return _one(resources, case, status=status)
 
@@ -159,7 +161,9 @@ async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSO
 )
 async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Get a fresh code: it appears once the old one cannot be paid any more."""
-    case = await renew_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
+    case = await renew_order(
+        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
+    )
     return _one(resources, case, status=202)
 
 
@@ -172,7 +176,9 @@ async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSON
 )
 async def fulfill(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Acknowledge that a paid order was delivered. Said again it changes nothing."""
-    case = await fulfil_order(resources, account_id=caller.account_id, order_id=_order_id(order_id))
+    case = await fulfil_order(
+        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
+    )
     return _one(resources, case)
 
 
@@ -204,18 +210,18 @@ async def _last_seen(resources: Resources, caller: ApiKey, text: str | None) -> 
     """Read where a page starts. A wrong place is said to be one: it is not the end of the list."""
     if text is None:
         return None
-    order_id = _order_id(text, field="starting_after")
+    order_id = parse_order_id(text, field="starting_after")
     if await find_order(resources.database, caller.account_id, order_id) is None:
-        raise _not_found(text, field="starting_after")
+        raise order_not_found(text, field="starting_after")
     return order_id
 
 
-def _order_id(text: str, *, field: str = "order_id") -> UUID:
+def parse_order_id(text: str, *, field: str = "order_id") -> UUID:
     """Read an order's id; anything that is none of ours is simply not found."""
     try:
         return UUID(text)
     except ValueError:
-        raise _not_found(text, field=field) from None
+        raise order_not_found(text, field=field) from None
 
 
 def _storable(text: str) -> str:
@@ -223,5 +229,6 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "\ufffd")
 
 
-def _not_found(order_id: str, *, field: str = "order_id") -> NotFound:
+def order_not_found(order_id: str, *, field: str = "order_id") -> NotFound:
+    """Say that an order is not there, or not this caller's."""
     return NotFound("order_not_found", f"there is no order {order_id[:64]!r}", field=field)

@@ -1,0 +1,161 @@
+"""Every way an order goes, as one function each. A new one is covered by being in the table.
+
+What comes before `begin` only sets the stage. From `begin` on the gateway, or its worker, may
+die at any point; the scene's verbs repeat what got no answer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from crash.scene import Scene
+
+Path = Callable[[Scene], Awaitable[None]]
+
+
+async def create(scene: Scene) -> None:
+    """The shop opens an order."""
+    await scene.begin()
+    await scene.create()
+
+
+async def create_unanswered(scene: Scene) -> None:
+    """Binance makes the order, and its answer is lost: the code is closed and made anew."""
+    await scene.fault("answer_lost_after_effect", endpoint="/v3/order")
+    await scene.begin()
+    await scene.create()
+
+
+async def pay(scene: Scene) -> None:
+    """The shopper pays; Binance's notice brings it to the goods."""
+    code = await scene.open_code()
+    await scene.begin()
+    await scene.pay(code)
+
+
+async def pay_unheard(scene: Scene) -> None:
+    """The shopper pays, no notice comes, and the shop asks."""
+    code = await scene.open_code()
+    await scene.begin()
+    await scene.pay(code, webhook=False)
+    await scene.ask("refresh")
+
+
+async def pay_overtakes(scene: Scene) -> None:
+    """The notice of the payment is faster than the answer to the create: it is a hint."""
+    await scene.fault("slow", endpoint="/v3/order", seconds=0.7)
+    known = await _codes(scene)
+    await scene.begin()
+    creating = asyncio.create_task(scene.create())
+    while not (fresh := await _codes(scene) - known):
+        await asyncio.sleep(0.05)
+    await scene.pay(fresh.pop())
+    await creating
+
+
+async def pay_differs(scene: Scene) -> None:
+    """Less money arrives than was asked for: it is held, and the shop is told."""
+    code = await scene.open_code()
+    await scene.begin()
+    await scene.pay(code, amount="10.00")
+
+
+async def pay_late(scene: Scene) -> None:
+    """Money arrives for an order that was cancelled: it counts."""
+    code = await scene.open_code()
+    await scene.ask("cancel")
+    await scene.until(lambda standing: standing.order["status"] == "CANCELED")
+    await scene.rest()
+    await scene.begin()
+    await scene.pay(code, force=True)
+
+
+async def pay_twice(scene: Scene) -> None:
+    """The old code and the new one are paid at the same moment."""
+    old = await scene.open_code()
+    await scene.ask("renew")
+    new = await scene.code()
+    await scene.begin()
+    await scene.pay(new)
+    await scene.pay(old, force=True)
+
+
+async def cancel(scene: Scene) -> None:
+    """The shop cancels an order that shows a code."""
+    await scene.open_code()
+    await scene.begin()
+    await scene.ask("cancel")
+
+
+async def cancel_too_late(scene: Scene) -> None:
+    """Binance accepts the close, and the shopper pays all the same."""
+    await scene.open_code()
+    await scene.fault("paid_while_closing")
+    await scene.begin()
+    await scene.ask("cancel", allowed=frozenset({200, 202, 422}))
+
+
+async def renew(scene: Scene) -> None:
+    """The shop asks for a fresh code."""
+    await scene.open_code()
+    await scene.begin()
+    await scene.ask("renew")
+
+
+async def lapse(scene: Scene) -> None:
+    """The code's time at Binance runs out, and Binance says so."""
+    code = await scene.open_code()
+    await scene.begin()
+    await scene.lane.binance.ask("POST", f"/orders/{code}/expire")
+
+
+async def expire(scene: Scene) -> None:
+    """The order's own time passes while its code could still be paid."""
+    await scene.open_code()
+    await scene.begin()
+    await scene.pass_time()
+    await scene.until(lambda standing: standing.order["status"] == "EXPIRED")
+
+
+async def deliver_again(scene: Scene) -> None:
+    """The shop is away when it is told of the payment, and hears it at the second try."""
+    code = await scene.open_code()
+    scene.lane.shop.refuse_paid(1)
+    await scene.begin()
+    await scene.pay(code)
+
+
+async def deliver_to_fulfil(scene: Scene) -> None:
+    """The shop's 2xx is its acknowledgement."""
+    await scene.lane.listen_to_events(fulfils_on_delivery=True)
+    code = await scene.open_code()
+    await scene.begin()
+    await scene.pay(code)
+
+
+PATHS: Final[Mapping[str, Path]] = {
+    path.__name__: path
+    for path in (
+        create,
+        create_unanswered,
+        pay,
+        pay_unheard,
+        pay_overtakes,
+        pay_differs,
+        pay_late,
+        pay_twice,
+        cancel,
+        cancel_too_late,
+        renew,
+        lapse,
+        expire,
+        deliver_again,
+        deliver_to_fulfil,
+    )
+}
+
+
+async def _codes(scene: Scene) -> set[str]:
+    """Return every code that can be paid at Binance."""
+    orders = (await scene.lane.binance.state())["orders"]
+    return {o["merchant_trade_no"] for o in orders if o["status"] == "INITIAL"}

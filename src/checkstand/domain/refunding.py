@@ -1,0 +1,486 @@
+"""What follows from a wish for money back, and from Binance's word about a refund.
+
+The money is set aside on the payment when the refund is asked for, and stays so until Binance
+says that it went back or that it never will. A refund keeps one number at Binance for ever, so
+sending it again can at most repeat it. One refund of a payment is on its way at a time: its
+answer decides what the next one may still ask for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from checkstand.domain.anomaly import AnomalyKind
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.event import EventType
+from checkstand.domain.money import Money, render_amount
+from checkstand.domain.order import OrderStatus
+from checkstand.domain.payment import Payment
+from checkstand.domain.refund import ATTEMPTS_MAX, IN_FLIGHT, Refund, RefundStatus
+from checkstand.domain.report import RefundFinding, RefundReport
+from checkstand.domain.schedule import ABSENCE_MARGIN, stepped
+
+#: While an outcome is unknown somebody waits for his money; Binance may need a moment to know it.
+_UNKNOWN_SECONDS: Final = (1, 2, 5, 10, 30)
+_UNKNOWN_EVERY: Final = timedelta(minutes=1)
+#: Binance finishes most refunds in seconds and tells of it; asking finds what it did not tell.
+_PENDING_SECONDS: Final = (5, 15, 60, 300, 900, 3600)
+_PENDING_EVERY: Final = timedelta(hours=6)
+#: Right after it took a refund on Binance may not find it yet.
+_FRESHLY_SENT: Final = timedelta(minutes=1)
+#: The wallet has to be filled by a person.
+_BALANCE_SECONDS: Final = (60, 300, 900)
+_BALANCE_EVERY: Final = timedelta(hours=1)
+#: Where nothing arrived there at all.
+_AWAY_SECONDS: Final = (1, 5, 15, 60)
+_AWAY_EVERY: Final = timedelta(minutes=5)
+#: Binance's later word wins, so a failed refund is asked about again.
+_AFTER_FAILURE: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+
+
+class RefundStep(StrEnum):
+    """What a worker does with a refund that is due."""
+
+    CHECK = "check"  # ask about the order first: a refund in the portal tells nobody
+    SEND = "send"  # send it, again under the same number if it was sent before
+    ASK = "ask"  # query it
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a refund cannot be asked for: a stable code, a sentence, and the field at fault."""
+
+    code: str
+    sentence: str
+    field: str | None = None
+
+
+def find_obstacle(case: Case, payment: Payment, amount: Decimal) -> Obstacle | None:
+    """Say why this much of a payment cannot be asked back now; None when it can."""
+    if any(
+        a.is_open
+        and a.kind is AnomalyKind.REFUNDED_ELSEWHERE
+        and a.attempt_id == payment.attempt_id
+        for a in case.anomalies
+    ):
+        return Obstacle(
+            "refunded_elsewhere",
+            "money of this payment went back outside this gateway; resolve that anomaly first",
+        )
+    if amount > payment.refundable:
+        left = Money(payment.refundable, payment.money.currency)
+        return Obstacle(
+            "refund_exceeds_payment",
+            f"only {left} of this payment has neither gone back nor been asked back",
+            "amount",
+        )
+    waiting = [r for r in case.refunds_of(payment.payment_id) if r.is_open]
+    unsent = sum(r.sends == 0 for r in waiting)
+    left_then = attempts_left(case, payment) - unsent
+    if left_then <= 0:
+        return Obstacle(
+            "refund_attempts_used_up",
+            f"Binance takes {ATTEMPTS_MAX} refunds of an order; use its merchant portal",
+        )
+    if left_then == 1 and amount != payment.money.amount - payment.refunded:
+        return Obstacle(
+            "refund_is_last",
+            "Binance takes one more refund of this order and returns all the rest with it, "
+            "whatever is asked: ask for the whole rest, when no other refund is open",
+            "amount",
+        )
+    return None
+
+
+def attempts_left(case: Case, payment: Payment, *, besides: UUID | None = None) -> int:
+    """Say how many more refunds of this payment Binance takes: the least anybody claims."""
+    known = [r for r in case.refunds_of(payment.payment_id) if r.refund_id != besides]
+    sent = [r for r in known if r.sends > 0 and not r.is_elsewhere]
+    words = [r.remaining_attempts for r in known if r.remaining_attempts is not None]
+    return min([ATTEMPTS_MAX - len(sent), *words])
+
+
+def request(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
+    """Add a refund that `find_obstacle` has nothing against, and set its money aside."""
+    payment = decision.case.payment(refund.payment_id)
+    reserved = replace(payment, refund_reserved=payment.refund_reserved + refund.amount.amount)
+    decided = (
+        decision.with_payment(reserved)
+        .with_refund(refund)
+        .note(
+            actor=refund.requested_by,
+            reason=f"a refund of {refund.amount} was asked for"
+            + (f": {refund.reason}" if refund.reason else ""),
+            reference=f"refund:{refund.refund_id}",
+            at=now,
+        )
+    )
+    return _line_up(decided, refund.payment_id, now=now)
+
+
+def next_step(refund: Refund) -> RefundStep:
+    """Decide from the row alone, so that whoever comes after a crash decides the same."""
+    if refund.status is RefundStatus.REQUESTED:
+        return RefundStep.CHECK if refund.checked_at is None else RefundStep.SEND
+    if refund.status in IN_FLIGHT and refund.last_absent_at is not None:
+        return RefundStep.SEND  # the number is the same, so it can at most be repeated
+    return RefundStep.ASK
+
+
+def plan_send(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
+    """Write into a refund that it is about to be sent; or why it will not be.
+
+    The case says which: the refund is SENT, or else there is nothing to send.
+    """
+    payment = decision.case.payment(refund.payment_id)
+    if refund.status not in IN_FLIGHT and not refund.in_doubt:
+        left = attempts_left(decision.case, payment, besides=refund.refund_id)
+        rest = payment.money.amount - payment.refunded
+        if left <= 0:
+            return _fail(decision, refund, "Binance takes no more refunds of this order", now=now)
+        if left == 1 and refund.amount.amount != rest:
+            others = [
+                r
+                for r in decision.case.refunds_of(payment.payment_id)
+                if r.is_open and r.refund_id != refund.refund_id
+            ]
+            if any(r.sends > 0 for r in others):  # theirs may still fail, or be the rest
+                return decision.with_refund(replace(refund, due_at=now + _UNKNOWN_EVERY))
+            why = "it would be the last Binance takes, which returns all the rest"
+            return _fail(decision, refund, why, now=now)
+    return decision.with_refund(
+        replace(
+            refund,
+            status=RefundStatus.SENT,
+            sends=refund.sends + 1,
+            last_sent_at=now,
+            last_absent_at=None,
+            in_doubt=refund.in_doubt or refund.status in IN_FLIGHT,
+            asks=0,
+        )
+    )
+
+
+def note_check(decision: Decision, refund_id: UUID, *, now: datetime) -> Decision:
+    """Go on to the send after Binance was asked about the order; unless money went back there."""
+    refund = decision.case.refund(refund_id)
+    if refund.status is not RefundStatus.REQUESTED:
+        return decision
+    elsewhere = any(
+        a.is_open and a.kind is AnomalyKind.REFUNDED_ELSEWHERE and a.attempt_id == refund.attempt_id
+        for a in decision.case.anomalies
+    )
+    if elsewhere:
+        why = "money of this payment went back outside this gateway"
+        return _fail(decision, refund, why, now=now)
+    return decision.with_refund(replace(refund, checked_at=now, asks=0, due_at=now))
+
+
+def note_silence(decision: Decision, refund_id: UUID, *, sent: bool, now: datetime) -> Decision:
+    """Say when to look again after a call that told nothing of the refund.
+
+    `sent` says that it may have landed; otherwise nothing happened there.
+    """
+    refund = decision.case.refund(refund_id)
+    if refund.status is RefundStatus.SENT:
+        landed = sent or refund.in_doubt
+        status = RefundStatus.UNKNOWN if landed else RefundStatus.REQUESTED
+        refund = replace(refund, status=status, in_doubt=landed)
+    asked = replace(refund, asks=refund.asks + 1)
+    if asked.status is RefundStatus.REQUESTED:
+        tries = asked.asks + asked.sends - 1
+        return decision.with_refund(
+            replace(asked, due_at=stepped(_AWAY_SECONDS, tries, _AWAY_EVERY, now=now))
+        )
+    return decision.with_refund(replace(asked, due_at=_next_look(asked, now=now)))
+
+
+def apply(decision: Decision, refund_id: UUID, report: RefundReport, *, now: datetime) -> Decision:
+    """Accept one report about one refund, and let payment and order follow. Safe to repeat."""
+    refund = _with_facts(decision.case.refund(refund_id), report)
+    match report.finding:
+        case RefundFinding.SUCCEEDED:
+            decided = _succeed(decision, refund, report, now=now)
+        case RefundFinding.FAILED:
+            decided = _failed_there(decision, refund, report, now=now)
+        case RefundFinding.TAKEN:
+            decided = _taken(decision, refund, now=now)
+        case RefundFinding.ABSENT:
+            decided = _absent(decision, refund, report, now=now)
+        case RefundFinding.REFUSED:
+            decided = _refused(decision, refund, report, now=now)
+        case _:
+            decided = decision.with_refund(_heard(refund, now=now))
+    decided = _look_for_strangers(decided, refund, report, now=now)
+    return _line_up(decided, refund.payment_id, now=now)
+
+
+def _with_facts(refund: Refund, report: RefundReport) -> Refund:
+    """Merge what a report adds; what is booked already is never replaced here."""
+    returned = refund.returned
+    is_booked = refund.status is RefundStatus.SUCCEEDED
+    # "Taken" of one that has failed is an answer from before: nothing goes back by it.
+    goes_back = report.finding is RefundFinding.SUCCEEDED or (
+        report.finding is RefundFinding.TAKEN and refund.is_open
+    )
+    if goes_back and report.returned is not None and not is_booked:
+        # Equal amounts keep the digits the shop wrote: 5.00, where Binance says 5.00000000.
+        asked = refund.amount.amount
+        returned = asked if report.returned == asked else report.returned
+    words = [w for w in (refund.remaining_attempts, report.remaining_attempts) if w is not None]
+    return replace(
+        refund,
+        returned=returned,
+        fee_returned=refund.fee_returned
+        if refund.fee_returned is not None
+        else report.fee_returned,
+        remaining_attempts=min(words) if words else None,
+    )
+
+
+def _succeed(
+    decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
+) -> Decision:
+    if refund.status is RefundStatus.SUCCEEDED:
+        decided = decision.with_refund(_heard(refund, now=now))
+        if report.returned not in {None, refund.returned}:
+            detail = (
+                f"{refund.returned} is booked as returned, and Binance now says {report.returned}"
+            )
+            return _open(decided, refund, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
+        return decided
+    returned = refund.amount.amount if refund.returned is None else refund.returned
+    payment = decision.case.payment(refund.payment_id)
+    released = refund.amount.amount if refund.is_open else Decimal(0)
+    payment = replace(
+        payment,
+        refunded=payment.refunded + returned,
+        refund_reserved=payment.refund_reserved - released,
+    )
+    ended = replace(
+        refund,
+        status=RefundStatus.SUCCEEDED,
+        returned=returned,
+        failure=None,
+        ended_at=now,
+        due_at=None,
+    )
+    money = Money(returned, refund.amount.currency)
+    decided = _tell(
+        decision.with_payment(payment).with_refund(ended),
+        ended,
+        EventType.REFUND_SUCCEEDED,
+        f"{money} went back",
+        report.reference,
+        now=now,
+    )
+    if returned != refund.amount.amount:
+        detail = f"{refund.amount} was asked back, and Binance returned {money}"
+        decided = _open(decided, ended, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
+    elif payment.refunded > payment.money.amount:
+        # One that had failed came true after its money was asked back by another.
+        detail = f"{render_amount(payment.refunded)} went back of {payment.money}"
+        decided = _open(decided, ended, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
+    return _follow(decided, payment, report, now=now)
+
+
+def _follow(
+    decision: Decision, payment: Payment, report: RefundReport, *, now: datetime
+) -> Decision:
+    """Let the order be REFUNDED when all that paid it has gone back."""
+    order = decision.case.order
+    is_paid = order.status in {OrderStatus.PAID, OrderStatus.FULFILLED}
+    if not (is_paid and order.settled_by == payment.payment_id and payment.is_returned):
+        return decision
+    return decision.move(
+        OrderStatus.REFUNDED,
+        actor="binance",
+        reason=f"all of {payment.money} has gone back",
+        reference=report.reference,
+        at=now,
+        fact=str(payment.payment_id),
+    )
+
+
+def _failed_there(
+    decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
+) -> Decision:
+    if refund.status is RefundStatus.SUCCEEDED:
+        detail = f"a refund that succeeded is {report.word} now"
+        decided = decision.with_refund(_heard(refund, now=now))
+        return _open(decided, refund, AnomalyKind.PROVIDER_CONTRADICTS, detail, report, now=now)
+    if refund.status is RefundStatus.FAILED:
+        return decision.with_refund(_heard(refund, now=now))
+    why = f"Binance says {report.word}"
+    return _fail(decision, refund, why, now=now, reference=report.reference)
+
+
+def _fail(
+    decision: Decision, refund: Refund, why: str, *, now: datetime, reference: str | None = None
+) -> Decision:
+    """End a refund that returns nothing, and give back what was set aside for it."""
+    payment = decision.case.payment(refund.payment_id)
+    released = replace(payment, refund_reserved=payment.refund_reserved - refund.amount.amount)
+    was_sent = refund.sends > 0
+    ended = replace(
+        refund,
+        status=RefundStatus.FAILED,
+        returned=None,
+        failure=why,
+        ended_at=now,
+        asks=0,
+        due_at=now + _AFTER_FAILURE[0] if was_sent else None,
+    )
+    decided = _tell(
+        decision.with_payment(released).with_refund(ended),
+        ended,
+        EventType.REFUND_FAILED,
+        f"a refund of {refund.amount} failed: {why}",
+        reference,
+        now=now,
+    )
+    return _line_up(decided, refund.payment_id, now=now)
+
+
+def _taken(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
+    if refund.status in IN_FLIGHT | {RefundStatus.REQUESTED}:
+        taken = replace(refund, status=RefundStatus.PENDING, in_doubt=False, failure=None, asks=0)
+        return decision.with_refund(replace(taken, due_at=_next_look(taken, now=now)))
+    return decision.with_refund(_heard(refund, now=now))
+
+
+def _absent(decision: Decision, refund: Refund, report: RefundReport, *, now: datetime) -> Decision:
+    """Heed "no such refund": proof only when said twice, long enough after the last send."""
+    if refund.status not in IN_FLIGHT:
+        decided = decision.with_refund(_heard(refund, now=now))
+        is_fresh = now - (refund.last_sent_at or now) < _FRESHLY_SENT
+        if is_fresh or refund.status not in {RefundStatus.PENDING, RefundStatus.SUCCEEDED}:
+            return decided
+        detail = f"a refund that is {refund.status} here is unknown there"
+        return _open(decided, refund, AnomalyKind.PROVIDER_CONTRADICTS, detail, report, now=now)
+    asked = replace(refund, absences=refund.absences + 1, last_absent_at=now)
+    sent_at = asked.last_sent_at or asked.requested_at
+    if asked.absences >= 2 and now >= sent_at + ABSENCE_MARGIN:
+        # Nothing ever landed: it is as if it had not been sent, under the same number.
+        clean = replace(asked, status=RefundStatus.REQUESTED, in_doubt=False, absences=0, asks=0)
+        return decision.with_refund(replace(clean, due_at=now))
+    due_at = stepped(_UNKNOWN_SECONDS, asked.sends - 1, _UNKNOWN_EVERY, now=now)
+    return decision.with_refund(replace(asked, asks=asked.asks + 1, due_at=due_at))
+
+
+def _refused(
+    decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
+) -> Decision:
+    """Heed a no: it is one unless an earlier send of the same number may have landed."""
+    if refund.status is not RefundStatus.SENT:
+        return decision.with_refund(_heard(refund, now=now))
+    if refund.in_doubt:
+        unsure = replace(refund, status=RefundStatus.UNKNOWN, failure=report.word, asks=0)
+        due_at = stepped(_UNKNOWN_SECONDS, refund.sends - 2, _UNKNOWN_EVERY, now=now)
+        return decision.with_refund(replace(unsure, due_at=due_at))
+    if report.waits_for_balance:
+        due_at = stepped(_BALANCE_SECONDS, refund.sends - 1, _BALANCE_EVERY, now=now)
+        waiting = replace(refund, status=RefundStatus.REQUESTED, failure=report.word, due_at=due_at)
+        return decision.with_refund(waiting)
+    return _fail(decision, refund, report.word, now=now, reference=report.reference)
+
+
+def _look_for_strangers(
+    decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
+) -> Decision:
+    """Notice that more has gone back in all than ours explain: a refund in the portal."""
+    if report.returned_in_all is None:
+        return decision
+    # One that failed may have been counted while it was under way: no stranger for that.
+    ours = sum(
+        (
+            max(r.amount.amount, r.returned or Decimal(0))
+            for r in decision.case.refunds_of(refund.payment_id)
+            if r.sends > 0 or r.is_elsewhere
+        ),
+        Decimal(0),
+    )
+    if report.returned_in_all <= ours:
+        return decision
+    detail = (
+        f"Binance says {render_amount(report.returned_in_all)} went back in all, "
+        f"and refunds of ours explain {render_amount(ours)}"
+    )
+    attempt = decision.case.attempt(refund.attempt_id)
+    return decision.open_anomaly(
+        AnomalyKind.REFUNDED_ELSEWHERE, attempt, detail=detail, reference=report.reference, at=now
+    )
+
+
+def _line_up(decision: Decision, payment_id: UUID, *, now: datetime) -> Decision:
+    """Let the oldest waiting refund of a payment go when none is on its way."""
+    refunds = decision.case.refunds_of(payment_id)
+    if any(refund.status in IN_FLIGHT for refund in refunds):
+        return decision
+    first = next((r for r in refunds if r.status is RefundStatus.REQUESTED), None)
+    if first is None or first.due_at is not None:
+        return decision
+    return decision.with_refund(replace(first, due_at=now))
+
+
+def _tell(
+    decision: Decision,
+    refund: Refund,
+    type_: EventType,
+    reason: str,
+    reference: str | None,
+    *,
+    now: datetime,
+) -> Decision:
+    reference = reference or f"refund:{refund.refund_id}"
+    actor = "binance" if refund.sends else "checkstand"
+    noted = decision.note(actor=actor, reason=reason, reference=reference, at=now)
+    return noted.tell(type_, fact=str(refund.refund_id), at=now, refund_id=refund.refund_id)
+
+
+def _open(
+    decision: Decision,
+    refund: Refund,
+    kind: AnomalyKind,
+    detail: str,
+    report: RefundReport,
+    *,
+    now: datetime,
+) -> Decision:
+    return decision.open_anomaly(
+        kind,
+        decision.case.attempt(refund.attempt_id),
+        detail=detail,
+        reference=report.reference,
+        at=now,
+        fact=str(refund.refund_id),
+    )
+
+
+def _heard(refund: Refund, *, now: datetime) -> Refund:
+    asked = replace(refund, asks=refund.asks + 1)
+    return replace(asked, due_at=_next_look(asked, now=now))
+
+
+def _next_look(refund: Refund, *, now: datetime) -> datetime | None:
+    match refund.status:
+        case RefundStatus.REQUESTED:
+            return refund.due_at
+        case RefundStatus.SENT | RefundStatus.UNKNOWN:
+            return stepped(_UNKNOWN_SECONDS, refund.asks, _UNKNOWN_EVERY, now=now)
+        case RefundStatus.PENDING:
+            return stepped(_PENDING_SECONDS, refund.asks, _PENDING_EVERY, now=now)
+        case RefundStatus.FAILED if refund.sends > 0:
+            return _after_failure(refund, now=now)
+        case _:
+            return None
+
+
+def _after_failure(refund: Refund, *, now: datetime) -> datetime | None:
+    ended_at = refund.ended_at or now
+    looks: Sequence[datetime] = [ended_at + age for age in _AFTER_FAILURE]
+    return next((look for look in looks if look > now), None)

@@ -1,0 +1,215 @@
+"""Do the next thing with one refund under its lease: check the order, send, or ask.
+
+Three phases, as with an attempt: a transaction that writes down what is about to be sent, the
+call with nothing held, a transaction that accepts what Binance said. Whoever comes after a
+crash decides from the row alone.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from checkstand.domain import refunding, settlement
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.refund import Refund, RefundStatus
+from checkstand.domain.refunding import RefundStep
+from checkstand.operations.advance_attempt import is_wrong_account
+from checkstand.operations.resources import Resources
+from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
+from checkstand.storage import calls, cases, refunds
+from checkstand.storage.database import Step, Transaction
+
+_ENDPOINTS: Final = {
+    RefundStep.CHECK: "/v2/order/query",
+    RefundStep.SEND: "/order/refund",
+    RefundStep.ASK: "/order/refund/query",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundLease:
+    """Whose hand is on which refund."""
+
+    account_id: UUID
+    order_id: UUID
+    refund_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """A call that is written down and about to be sent."""
+
+    lease: RefundLease
+    call_id: UUID
+    step: RefundStep
+    case: Case
+
+    @property
+    def refund(self) -> Refund:
+        return self.case.refund(self.lease.refund_id)
+
+    @property
+    def reference(self) -> str:
+        return f"call:{self.call_id}"
+
+
+async def claim_due_refunds(resources: Resources, *, limit: int) -> list[RefundLease]:
+    """Take leases on the refunds whose time has come; any number of workers share them."""
+    owner = resources.ids.new()
+    now = resources.clock.now()
+
+    async def step(tx: Transaction) -> list[RefundLease]:
+        claimed = await refunds.claim_due(
+            tx, owner=owner, now=now, until=now + resources.provider_lease, limit=limit
+        )
+        return [
+            RefundLease(account_id=account, order_id=order, refund_id=refund, owner=owner)
+            for account, order, refund in claimed
+        ]
+
+    return await resources.database.run(step, name="claim_due_refunds")
+
+
+async def advance_refund(resources: Resources, *, lease: RefundLease) -> None:
+    """Take one refund one step on, if the lease is still ours."""
+    planned = await _plan(resources, lease=lease)
+    if planned is None:
+        return
+    attempt = planned.case.attempt(planned.refund.attempt_id)
+    if planned.step is RefundStep.CHECK:
+        answer = await resources.provider.query(attempt, reference=planned.reference)
+        await _record_check(resources, planned, answer)
+        return
+    if planned.step is RefundStep.SEND:
+        said = await resources.provider.refund(
+            planned.refund,
+            attempt,
+            notice_url=resources.notice_url(lease.account_id),
+            reference=planned.reference,
+        )
+    else:
+        said = await resources.provider.query_refund(
+            planned.refund, attempt, reference=planned.reference
+        )
+    await _record(resources, planned, said)
+
+
+async def _plan(resources: Resources, *, lease: RefundLease) -> _Planned | None:
+    """Decide the next call from the row, and write down that it is about to be sent."""
+    call_id = resources.ids.new()
+    now = resources.clock.now()
+
+    async def step(tx: Transaction) -> _Planned | None:
+        case = await _lock(tx, lease)
+        refund = case.refund(lease.refund_id)
+        if refund.lease_owner != lease.owner:
+            return None
+        planned = refunding.next_step(refund)
+        decision = Decision.nothing(case)
+        if planned is RefundStep.SEND:
+            decision = refunding.plan_send(decision, refund, now=now)
+            if decision.case.refund(lease.refund_id).status is not RefundStatus.SENT:
+                await _save(tx, resources, _released(decision, lease))
+                return None
+        is_new = await calls.begin(
+            tx,
+            account_id=lease.account_id,
+            call_id=call_id,
+            order_id=lease.order_id,
+            attempt_id=refund.attempt_id,
+            endpoint=_ENDPOINTS[planned],
+            started_at=now,
+        )
+        if not is_new:
+            # Our own commit, whose acknowledgement was lost: whoever has the lease next goes on.
+            return None
+        await _save(tx, resources, decision)
+        return _Planned(lease=lease, call_id=call_id, step=planned, case=decision.case)
+
+    planned = await resources.database.run(step, name="plan_refund")
+    resources.deliveries_wake.up()
+    return planned
+
+
+async def _record_check(resources: Resources, planned: _Planned, answer: Answer) -> None:
+    """Accept what Binance said of the order, and go on to the send if nothing is against it."""
+    lease = planned.lease
+    given = resources.circumstances(lease.account_id)
+
+    async def step(tx: Transaction) -> None:
+        case = await _lock(tx, lease)
+        refund = case.refund(lease.refund_id)
+        decision = Decision.nothing(case)
+        attempt = case.attempt(refund.attempt_id)
+        is_theirs = await is_wrong_account(tx, resources, attempt, answer)
+        if answer.report is None or is_theirs:
+            decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=given.now)
+        else:
+            decision = settlement.apply(decision, attempt.attempt_id, answer.report, given=given)
+            decision = refunding.note_check(decision, refund.refund_id, now=given.now)
+        await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
+
+    await _run(resources, step)
+
+
+async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer) -> None:
+    """Accept what came of a send or a query."""
+    lease = planned.lease
+    now = resources.clock.now()
+
+    async def step(tx: Transaction) -> None:
+        case = await _lock(tx, lease)
+        decision = Decision.nothing(case)
+        if answer.report is not None:
+            decision = refunding.apply(decision, lease.refund_id, answer.report, now=now)
+        else:
+            decision = refunding.note_silence(
+                decision, lease.refund_id, sent=answer.outcome is Outcome.UNKNOWN, now=now
+            )
+        await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
+
+    await _run(resources, step)
+
+
+async def _run(resources: Resources, step: Step[None]) -> None:
+    await resources.database.run(step, name="record_refund")
+    resources.refunds_wake.up()
+    resources.deliveries_wake.up()
+
+
+async def _finish(
+    tx: Transaction,
+    resources: Resources,
+    planned: _Planned,
+    decision: Decision,
+    outcome: Outcome,
+    code: str | None,
+    summary: str,
+) -> None:
+    await _save(tx, resources, _released(decision, planned.lease))
+    await calls.end(
+        tx,
+        account_id=planned.lease.account_id,
+        call_id=planned.call_id,
+        ended_at=resources.clock.now(),
+        outcome=outcome,
+        code=code,
+        summary=summary,
+    )
+
+
+def _released(decision: Decision, lease: RefundLease) -> Decision:
+    refund = decision.case.refund(lease.refund_id)
+    if refund.lease_owner != lease.owner:
+        return decision
+    return decision.with_refund(replace(refund, lease_owner=None, lease_until=None))
+
+
+async def _save(tx: Transaction, resources: Resources, decision: Decision) -> None:
+    await cases.save(tx, [decision], public_url=resources.policy.public_url)
+
+
+async def _lock(tx: Transaction, lease: RefundLease) -> Case:
+    key = (lease.account_id, lease.order_id)
+    return (await cases.lock(tx, [key]))[key]

@@ -1,0 +1,63 @@
+"""Refunds over HTTP."""
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from checkstand.domain.view import render_refund
+from checkstand.operations.request_refund import RefundWish, request_refund
+from checkstand.queries.list_orders import find_order
+from checkstand.web.api.access import CanReadOrders, CanRefund, House, IdempotencyKey
+from checkstand.web.api.models import NewRefund, RefundList, RefundView
+from checkstand.web.api.openapi import OF_A_BODY, problems
+from checkstand.web.api.orders import order_not_found, parse_order_id
+from checkstand.web.api.strict_json import StrictRoute
+
+router = APIRouter(prefix="/api/payments/binance/orders", tags=["refunds"], route_class=StrictRoute)
+
+
+@router.post(
+    "/{order_id}/refunds",
+    name="create_refund",
+    summary="Return money",
+    status_code=202,
+    response_model=RefundView,
+    responses={
+        **problems(404, 409, *OF_A_BODY),
+        200: {"model": RefundView, "description": "The refund exists, with the same content"},
+    },
+)
+async def create(
+    resources: House, caller: CanRefund, order_id: str, key: IdempotencyKey, refund: NewRefund
+) -> JSONResponse:
+    """Return part of a payment, or all of it. Its end is told by an event."""
+    parsed = parse_order_id(order_id)
+    answer = await request_refund(
+        resources,
+        account_id=caller.account_id,
+        wish=RefundWish(
+            order_id=parsed,
+            merchant_refund_id=refund.merchant_refund_id,
+            amount=refund.amount,
+            payment_id=refund.payment_id,
+            reason=refund.reason,
+        ),
+        key=key,
+        request_hash=refund.fingerprint(about=str(parsed)),
+    )
+    headers = {"idempotency-replayed": "true"} if answer.replayed else {}
+    return JSONResponse(dict(answer.body), status_code=answer.status, headers=headers)
+
+
+@router.get(
+    "/{order_id}/refunds",
+    name="list_refunds",
+    summary="List an order's refunds",
+    response_model=RefundList,
+    responses=problems(404),
+)
+async def list_(resources: House, caller: CanReadOrders, order_id: str) -> JSONResponse:
+    """List the refunds of an order, oldest first."""
+    case = await find_order(resources.database, caller.account_id, parse_order_id(order_id))
+    if case is None:
+        raise order_not_found(order_id)
+    return JSONResponse({"data": [render_refund(refund) for refund in case.refunds]})

@@ -1,0 +1,103 @@
+"""Walk the state tables further than `make test` has time for, and say how much was seen.
+
+    python -m tests.domain.state_tables [--world NAME] [--depth N] [--faults N] [--states N]
+                                        [--drain-every N]
+
+Every state is held against the law; every so-manyeth is also left alone until nothing is left to
+do (`drain`), and then Binance's books and ours must agree. Exit code 1 at the first violation,
+after its trail.
+"""
+# ruff: noqa: T201
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from tests.domain import hearsay, honest_binance
+from tests.domain.exploring import Survey, Violation, explore
+
+HONEST: Final[dict[str, Callable[..., honest_binance.HonestWorld]]] = {
+    "fresh": honest_binance.fresh_world,
+    "opened": honest_binance.opened_world,
+    "paid": honest_binance.paid_world,
+    "refunding": honest_binance.refunding_world,
+}
+HEARSAY: Final[dict[str, Callable[[], hearsay.Hearsay]]] = {
+    "hearsay": hearsay.fresh_world,
+    "hearsay-fiat": partial(hearsay.fresh_world, price=None),
+    "hearsay-paid": hearsay.paid_world,
+}
+
+
+def walk_honest(
+    name: str, *, depth: int, states: int, faults: int, drain_every: int, watch: Any = None
+) -> Survey:
+    """Walk a world whose Binance tells the truth. Raises Violation."""
+    numbers = itertools.count(1)
+
+    def check(world: honest_binance.HonestWorld) -> None:
+        honest_binance.check(world)
+        if next(numbers) % drain_every:
+            return
+        end = honest_binance.drain(world)
+        honest_binance.check(end)
+        honest_binance.check_end(end)
+        honest_binance.check_commutes(world)
+
+    start = HONEST[name](faults=faults)
+    return explore(
+        [start], honest_binance.acts_of, check, depth_max=depth, states_max=states, watch=watch
+    )
+
+
+def walk_hearsay(name: str, *, depth: int, states: int, watch: Any = None) -> Survey:
+    """Walk a world in which anything is said. Raises Violation."""
+    return explore(
+        [HEARSAY[name]()],
+        hearsay.acts_of,
+        hearsay.check,
+        depth_max=depth,
+        states_max=states,
+        watch=watch,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run; return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--world", choices=[*HONEST, *HEARSAY], action="append")
+    parser.add_argument("--depth", type=int, default=12)
+    parser.add_argument("--faults", type=int, default=1)
+    parser.add_argument("--states", type=int, default=100_000)
+    parser.add_argument("--drain-every", type=int, default=20)
+    options = parser.parse_args(arguments)
+    for name in options.world or [*HONEST, *HEARSAY]:
+        watch = partial(_show, name)
+        try:
+            if name in HONEST:
+                survey = walk_honest(
+                    name,
+                    depth=options.depth,
+                    states=options.states,
+                    faults=options.faults,
+                    drain_every=options.drain_every,
+                    watch=watch,
+                )
+            else:
+                survey = walk_hearsay(name, depth=options.depth, states=options.states, watch=watch)
+        except Violation as violation:
+            print(f"{name}: {violation}")
+            return 1
+        print(f"{name}: {survey}")
+    return 0
+
+
+def _show(name: str, survey: Survey) -> None:
+    print(f"{name}: {survey}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,407 @@
+"""Refunds, whatever is asked for and whatever Binance says, in whatever order."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkstand.domain import refunding
+from checkstand.domain.anomaly import AnomalyKind
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.event import EventType
+from checkstand.domain.money import Money
+from checkstand.domain.order import OrderStatus
+from checkstand.domain.refund import IN_FLIGHT, Refund, RefundStatus
+from checkstand.domain.refunding import RefundStep
+from checkstand.domain.report import RefundFinding, RefundReport, Source
+from checkstand.domain.schedule import ABSENCE_MARGIN
+
+
+def _refund(case: Case, amount: str, number: int = 1, **changes: Any) -> Refund:
+    payment = case.payments[0]
+    return replace(
+        Refund(
+            account_id=payment.account_id,
+            order_id=payment.order_id,
+            attempt_id=payment.attempt_id,
+            payment_id=payment.payment_id,
+            refund_id=uuid5(payment.payment_id, str(number)),
+            merchant_refund_id=f"r{number}",
+            amount=Money(Decimal(amount), payment.money.currency),
+            requested_at=payment.received_at + timedelta(seconds=number),
+            requested_by="merchant",
+        ),
+        **changes,
+    )
+
+
+def _report(finding: str, **more: Any) -> RefundReport:
+    fields: dict[str, Any] = {
+        "finding": RefundFinding(finding),
+        "source": Source.QUERY,
+        "reference": "call:1",
+        "word": finding.upper(),
+    }
+    return RefundReport(**fields | more)
+
+
+class Desk:
+    """One paid order of 12.50 USDT, and a clock that only goes on."""
+
+    def __init__(self, make: Any, **order: Any) -> None:
+        self.case: Case = make.settled_case(make.attempt(), **order)
+        self.now = make.noon + timedelta(minutes=10)
+        self.events: list[Any] = []
+
+    def keep(self, decision: Decision) -> None:
+        """Take a decision's case for the one that is written down."""
+        self.case = decision.case
+        self.events += decision.events
+
+    def ask(self, amount: str, number: int = 1) -> Refund:
+        """Ask money back."""
+        refund = _refund(self.case, amount, number, requested_at=self.now)
+        self.keep(refunding.request(Decision.nothing(self.case), refund, now=self.now))
+        return self.case.refund(refund.refund_id)
+
+    def send(self, refund: Refund) -> Refund:
+        """Write down that it is about to be sent, checks passed."""
+        checked = replace(self.case.refund(refund.refund_id), checked_at=self.now)
+        decision = Decision.nothing(self.case).with_refund(checked)
+        self.keep(refunding.plan_send(decision, checked, now=self.now))
+        return self.case.refund(refund.refund_id)
+
+    def hear(self, refund: Refund, finding: str, **more: Any) -> Refund:
+        """Hear of it from Binance."""
+        decision = Decision.nothing(self.case)
+        report = _report(finding, **more)
+        self.keep(refunding.apply(decision, refund.refund_id, report, now=self.now))
+        return self.case.refund(refund.refund_id)
+
+    def silence(self, refund: Refund, *, sent: bool) -> Refund:
+        """Hear nothing."""
+        decision = Decision.nothing(self.case)
+        self.keep(refunding.note_silence(decision, refund.refund_id, sent=sent, now=self.now))
+        return self.case.refund(refund.refund_id)
+
+    @property
+    def payment(self) -> Any:
+        """The order's payment."""
+        return self.case.payments[0]
+
+    @property
+    def told(self) -> list[str]:
+        """What the shop was told."""
+        return [str(event.type) for event in self.events]
+
+
+@pytest.fixture
+def desk(make: Any) -> Desk:
+    """A desk."""
+    return Desk(make)
+
+
+def test_money_is_set_aside_when_it_is_asked_for(desk: Desk) -> None:
+    refund = desk.ask("5.00")
+
+    assert refund.status is RefundStatus.REQUESTED
+    assert refund.due_at == desk.now
+    assert (desk.payment.refund_reserved, desk.payment.refundable) == (
+        Decimal("5.00"),
+        Decimal("7.50"),
+    )
+    assert refunding.next_step(refund) is RefundStep.CHECK
+
+
+def test_refund_in_full_ends_the_order_and_tells_the_shop_once(desk: Desk) -> None:
+    refund = desk.send(desk.ask("12.50"))
+    desk.hear(refund, "taken", returned=Decimal("12.5"), remaining_attempts=9)
+    for _ in range(3):
+        desk.hear(refund, "succeeded", returned=Decimal("12.50000000"))
+
+    assert desk.case.order.status is OrderStatus.REFUNDED
+    assert (desk.payment.refunded, desk.payment.refund_reserved) == (Decimal("12.5"), Decimal(0))
+    assert desk.told == ["refund.succeeded", "order.refunded"]
+    assert desk.case.anomalies == ()
+
+
+def test_partial_refund_leaves_the_status(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "succeeded", returned=Decimal("5.00"))
+
+    assert desk.case.order.status is OrderStatus.PAID
+    assert desk.payment.refunded == Decimal("5.00")
+    assert desk.told == ["refund.succeeded"]
+
+
+def test_failed_refund_gives_back_what_was_set_aside(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    failed = desk.hear(refund, "failed")
+
+    assert failed.status is RefundStatus.FAILED
+    assert desk.payment.refundable == Decimal("12.50")
+    assert desk.told == ["refund.failed"]
+
+
+def test_later_word_of_success_wins_over_a_failure(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "failed")
+    late = desk.hear(refund, "succeeded", returned=Decimal("5.00"))
+
+    assert late.status is RefundStatus.SUCCEEDED
+    assert (desk.payment.refunded, desk.payment.refund_reserved) == (Decimal("5.00"), Decimal(0))
+    assert desk.told == ["refund.failed", "refund.succeeded"]
+
+
+def test_more_going_back_than_arrived_is_told(desk: Desk) -> None:
+    first = desk.send(desk.ask("12.50", 1))
+    desk.hear(first, "failed")
+    desk.hear(desk.send(desk.ask("12.50", 2)), "succeeded", returned=Decimal("12.50"))
+    desk.hear(first, "succeeded", returned=Decimal("12.50"))
+
+    assert desk.payment.refunded == Decimal("25.00")
+    assert [a.kind for a in desk.case.anomalies] == [AnomalyKind.REFUND_DIFFERS]
+    assert desk.told.count("order.refunded") == 1
+
+
+def test_first_refusal_is_a_no_and_one_after_an_unknown_send_is_not(desk: Desk) -> None:
+    first = desk.send(desk.ask("5.00", 1))
+    assert desk.hear(first, "refused", code="400303").status is RefundStatus.FAILED
+
+    second = desk.send(desk.ask("5.00", 2))
+    second = desk.silence(second, sent=True)
+    assert second.status is RefundStatus.UNKNOWN
+    second = desk.hear(second, "absent")
+    assert refunding.next_step(second) is RefundStep.SEND
+    second = desk.send(second)
+    assert second.in_doubt
+
+    second = desk.hear(second, "refused", code="400304", waits_for_balance=True)
+
+    assert second.status is RefundStatus.UNKNOWN
+    assert refunding.next_step(second) is RefundStep.ASK
+    assert desk.payment.refund_reserved == Decimal("5.00")
+    assert desk.hear(second, "succeeded", returned=Decimal("5.00")).ended_at is not None
+    assert desk.payment.refunded == Decimal("5.00")
+
+
+def test_what_was_never_sent_can_be_refused_afterwards(desk: Desk) -> None:
+    refund = desk.silence(desk.send(desk.ask("5.00")), sent=False)
+
+    assert (refund.status, refund.in_doubt) == (RefundStatus.REQUESTED, False)
+    assert desk.hear(desk.send(refund), "refused").status is RefundStatus.FAILED
+
+
+def test_absence_said_twice_after_the_margin_clears_the_doubt(desk: Desk) -> None:
+    refund = desk.silence(desk.send(desk.ask("5.00")), sent=True)
+    refund = desk.hear(refund, "absent")
+    desk.now += ABSENCE_MARGIN - timedelta(seconds=1)
+    refund = desk.hear(refund, "absent")
+    assert refund.status is RefundStatus.UNKNOWN
+
+    desk.now += timedelta(seconds=1)
+    refund = desk.hear(refund, "absent")
+
+    assert (refund.status, refund.in_doubt) == (RefundStatus.REQUESTED, False)
+    assert refunding.next_step(refund) is RefundStep.SEND
+
+
+def test_short_wallet_keeps_number_and_reservation_and_tries_again(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    waiting = desk.hear(refund, "refused", code="400304", waits_for_balance=True)
+
+    assert waiting.status is RefundStatus.REQUESTED
+    assert waiting.failure == "REFUSED"
+    assert waiting.due_at == desk.now + timedelta(minutes=1)
+    assert desk.payment.refund_reserved == Decimal("5.00")
+    assert desk.told == []
+
+
+def test_others_wait_in_order_until_none_is_on_its_way(desk: Desk) -> None:
+    first = desk.send(desk.ask("1.00", 1))
+    desk.now += timedelta(seconds=1)
+    second = desk.ask("2.00", 2)
+    desk.now += timedelta(seconds=1)
+    third = desk.ask("3.00", 3)
+    assert (second.due_at, third.due_at) == (None, None)
+
+    desk.hear(first, "taken", returned=Decimal("1.00"))
+
+    assert desk.case.refund(second.refund_id).due_at == desk.now
+    assert desk.case.refund(third.refund_id).due_at is None
+
+
+def test_another_sum_than_asked_is_booked_as_binance_says_and_told(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "succeeded", returned=Decimal("12.50"))
+
+    assert desk.payment.refunded == Decimal("12.50")
+    assert [a.kind for a in desk.case.anomalies] == [AnomalyKind.REFUND_DIFFERS]
+    assert desk.case.order.status is OrderStatus.REFUNDED
+    assert "order.attention" in desk.told
+
+
+def test_two_refunds_that_differ_are_two_anomalies(desk: Desk) -> None:
+    for number in (1, 2):
+        refund = desk.send(desk.ask("5.00", number))
+        desk.hear(refund, "succeeded", returned=Decimal("4.00"))
+
+    assert len(desk.case.anomalies) == 2
+
+
+def test_more_returned_in_all_than_ours_explain_is_a_portal_refund(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "taken", returned=Decimal("5.00"), returned_in_all=Decimal("7.00"))
+
+    assert [a.kind for a in desk.case.anomalies] == [AnomalyKind.REFUNDED_ELSEWHERE]
+    obstacle = refunding.find_obstacle(desk.case, desk.payment, Decimal("1.00"))
+    assert obstacle is not None
+    assert obstacle.code == "refunded_elsewhere"
+
+
+def test_only_what_is_left_can_be_asked_for(desk: Desk) -> None:
+    desk.ask("12.00")
+
+    obstacle = refunding.find_obstacle(desk.case, desk.payment, Decimal("0.51"))
+
+    assert obstacle is not None
+    assert (obstacle.code, obstacle.field) == ("refund_exceeds_payment", "amount")
+    assert refunding.find_obstacle(desk.case, desk.payment, Decimal("0.50")) is None
+
+
+def _use_up(desk: Desk, count: int) -> None:
+    for number in range(count):
+        desk.hear(desk.send(desk.ask("0.01", 100 + number)), "succeeded", returned=Decimal("0.01"))
+
+
+def test_last_attempt_may_only_ask_for_the_whole_rest(desk: Desk) -> None:
+    _use_up(desk, 9)
+    rest = desk.payment.refundable
+
+    obstacle = refunding.find_obstacle(desk.case, desk.payment, Decimal("1.00"))
+
+    assert obstacle is not None
+    assert obstacle.code == "refund_is_last"
+    assert refunding.find_obstacle(desk.case, desk.payment, rest) is None
+    desk.hear(desk.send(desk.ask(str(rest), 1)), "succeeded", returned=rest)
+    assert desk.case.order.status is OrderStatus.REFUNDED
+
+
+def test_binance_s_last_word_on_attempts_counts_when_it_is_less(desk: Desk) -> None:
+    desk.hear(
+        desk.send(desk.ask("1.00")), "succeeded", returned=Decimal("1.00"), remaining_attempts=1
+    )
+
+    obstacle = refunding.find_obstacle(desk.case, desk.payment, Decimal("1.00"))
+
+    assert obstacle is not None
+    assert obstacle.code == "refund_is_last"
+
+
+def test_refunds_that_wait_use_up_attempts_too(desk: Desk) -> None:
+    _use_up(desk, 8)
+    desk.ask("1.00", 1)
+
+    obstacle = refunding.find_obstacle(desk.case, desk.payment, Decimal("1.00"))
+
+    assert obstacle is not None
+    assert obstacle.code == "refund_is_last"
+
+
+def test_waiting_refund_that_has_become_the_last_is_not_sent(desk: Desk) -> None:
+    first = desk.send(desk.ask("1.00", 1))
+    second = desk.ask("2.00", 2)
+    desk.hear(first, "succeeded", returned=Decimal("1.00"), remaining_attempts=1)
+
+    unsent = desk.send(second)
+
+    assert unsent.status is RefundStatus.FAILED
+    assert unsent.sends == 0
+    assert desk.payment.refund_reserved == 0
+
+
+def test_success_that_is_taken_back_moves_nothing(desk: Desk) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "succeeded", returned=Decimal("5.00"))
+    desk.hear(refund, "failed")
+
+    assert desk.payment.refunded == Decimal("5.00")
+    assert [a.kind for a in desk.case.anomalies] == [AnomalyKind.PROVIDER_CONTRADICTS]
+
+
+_ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "send", "lost", "away", *RefundFinding, "wait"]),
+        st.integers(1, 4),
+        st.sampled_from(["0.50", "2.00", "6.00", "12.50"]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(acts=_ACTS)
+def test_money_adds_up_after_anything(make: Any, acts: list[tuple[str, int, str]]) -> None:
+    desk = Desk(make)
+    for act, number, amount in acts:
+        desk.now += timedelta(seconds=7 if act != "wait" else 700)
+        known = {r.merchant_refund_id: r for r in desk.case.refunds}
+        refund = known.get(f"r{number}")
+        if act == "ask" and refund is None:
+            if refunding.find_obstacle(desk.case, desk.payment, Decimal(amount)) is None:
+                desk.ask(amount, number)
+        elif refund is None:
+            continue
+        elif act == "send":
+            nobody_flies = not any(r.status in IN_FLIGHT for r in desk.case.refunds)
+            if refunding.next_step(refund) is RefundStep.SEND or (
+                refund.status is RefundStatus.REQUESTED and nobody_flies
+            ):
+                desk.send(refund)
+        elif act in {"lost", "away"}:
+            desk.silence(refund, sent=act == "lost")
+        elif act in RefundFinding.__members__.values():
+            desk.hear(refund, act)
+
+        _check(desk)
+
+
+def _check(desk: Desk) -> None:
+    refunds, payment = desk.case.refunds, desk.payment
+    asked = sum((r.amount.amount for r in refunds if r.is_open), Decimal(0))
+    gone = sum(
+        (r.returned or Decimal(0) for r in refunds if r.status is RefundStatus.SUCCEEDED),
+        Decimal(0),
+    )
+    assert payment.refund_reserved == asked
+    assert payment.refunded == gone
+    assert sum(r.status in IN_FLIGHT for r in refunds) <= 1
+    for refund in refunds:
+        if refund.status in IN_FLIGHT | {RefundStatus.PENDING}:
+            assert refund.due_at is not None, refund
+        told = {e.event_id for e in desk.events if e.type is EventType.REFUND_SUCCEEDED}
+        assert len(told) == sum(r.status is RefundStatus.SUCCEEDED for r in refunds)
+    waiting = [r for r in refunds if r.status is RefundStatus.REQUESTED]
+    if waiting and not any(r.status in IN_FLIGHT for r in refunds):
+        assert waiting[0].due_at is not None
+    is_all_gone = payment.is_returned
+    assert (desk.case.order.status is OrderStatus.REFUNDED) == is_all_gone
+    ids = {UUID(str(event.event_id)) for event in desk.events}
+    assert len(ids) == len(desk.events)
+
+
+def test_failed_refund_returns_nothing_whatever_is_said_late(desk: Desk) -> None:
+    # The notice of the failure overtakes the answer to the send.
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "failed", source=Source.NOTICE, returned=Decimal("5.00"))
+
+    late = desk.hear(refund, "taken", source=Source.ANSWER, returned=Decimal("5.00"))
+
+    assert (late.status, late.returned) == (RefundStatus.FAILED, None)
+    ended = desk.hear(refund, "succeeded", returned=Decimal("5.00"))
+    assert (ended.status, ended.returned) == (RefundStatus.SUCCEEDED, Decimal("5.00"))
