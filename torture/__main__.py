@@ -44,6 +44,7 @@ def _run_many(seeds: range, *, jobs: int, state: Path | None) -> int:
     tally, seconds = run_many(seeds, jobs=jobs, state=state)
     for seed, violations in sorted(tally.violations.items()):
         print(f"seed {seed}: {'; '.join(violations)}")
+    print("met: " + ", ".join(f"{what} {count}" for what, count in sorted(tally.met.items())))
     print(tally.render(wall_seconds=seconds))
     return FOUND_PROBLEMS if tally.violations else 0
 

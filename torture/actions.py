@@ -67,6 +67,24 @@ def _by_shop(verb: str) -> Action:
     return tell
 
 
+async def _refund(world: World, args: Args) -> None:
+    """Ask money back: all that is left, or so much; under the shop's own number."""
+    order = _order(world, args)
+    if order.order_id is None:
+        return
+    number = f"refund-{order.number}-{args['number']}"
+    body = {"merchant_refund_id": number}
+    if "amount" in args:
+        body["amount"] = args["amount"]
+    await world.shop.insist(
+        "POST",
+        f"/api/payments/binance/orders/{order.order_id}/refunds",
+        body=body,
+        headers={"idempotency-key": f"{number}-{args.get('key', 1)}"},
+        host=args.get("host"),
+    )
+
+
 async def _redeliver(world: World, args: Args) -> None:
     events = list(world.shop.seen)
     if events:
@@ -143,6 +161,12 @@ def _start_paying(world: World, prepay_id: str, _: Args) -> None:
 
 def _refund_in_portal(world: World, prepay_id: str, args: Args) -> None:
     world.control.refund(prepay_id, amount=args.get("amount"))
+
+
+async def _set_wallet(world: World, args: Args) -> None:
+    """Let the merchant have so much: with nothing, refunds are refused for want of balance."""
+    for currency in ("USDT", "BNB"):
+        world.control.set_balance(DEFAULT_MERCHANT.merchant_id, currency, str(args["balance"]))
 
 
 # What Binance does.
@@ -288,6 +312,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "cancel": _by_shop("cancel"),
     "refresh": _by_shop("refresh"),
     "fulfil": _by_shop("fulfill"),
+    "refund": _refund,
+    "set wallet": _set_wallet,
     "redeliver": _redeliver,
     "shopper renews": _by_shopper("renew"),
     "shopper cancels": _by_shopper("cancel"),

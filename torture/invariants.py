@@ -4,14 +4,15 @@ Each invariant is a function that yields a sentence for whatever is wrong, and a
 `INVARIANTS`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from checkstand.domain.anomaly import UNSETTLED_MONEY
-from checkstand.simulator.records import NoticeState, Order
+from checkstand.simulator.records import NoticeState, Order, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from torture.world import World
 
@@ -30,6 +31,7 @@ class Books:
     now: datetime
     tables: Mapping[str, Sequence[Row]]
     timelines: Mapping[str, Sequence[Mapping[str, Any]]]  # by order id
+    flaws: Sequence[str] = ()  # that the ledger's own verification found
 
     def rows(self, table: str, **wanted: Any) -> list[Row]:
         """Return the rows of a table that have these values."""
@@ -53,6 +55,18 @@ class Books:
         return any(
             row["resolved_at"] is None and row["kind"] in UNSETTLED_MONEY
             for row in self.rows("anomalies", order_id=order_id)
+        )
+
+    def attempt_of(self, payment_id: Any) -> str:
+        """Return the number of the attempt that a payment was made for."""
+        found = self.rows("payments", payment_id=payment_id)
+        return str(found[0]["attempt_id"].hex) if found else "none"
+
+    def heard_of_refund(self, refund_id: Any, type_: str) -> bool:
+        """Say whether the shop took an event of a type about a refund."""
+        return any(
+            event.type == type_ and event.data["refund"]["refund_id"] == str(refund_id)
+            for event in self.world.shop.seen.values()
         )
 
     def heard(self, order_id: Any, type_: str) -> int:
@@ -108,6 +122,8 @@ def alarms_are_true(books: Books) -> Iterator[str]:
             "paid_twice": payments[row["order_id"]] > 1,
             "paid_late": payment is not None,
             "refunded_elsewhere": any(refund.by_portal for refund in refunds),
+            # The last attempt returns all the rest, whatever was asked.
+            "refund_differs": any(refund.remaining_attempts == 0 for refund in refunds),
         }.get(kind, False)
         if not is_true:
             yield f"{kind} on order {row['order_id']} is no anomaly: {row['detail']}"
@@ -125,6 +141,55 @@ def paid_is_told_once(books: Books) -> Iterator[str]:
     yield from (
         f"goods of order {order} were sent {n} times" for order, n in goods.items() if n > 1
     )
+
+
+def refunds_are_paid_once(books: Books) -> Iterator[str]:
+    """Each refund ended as Binance says it did, and Binance paid no other."""
+    theirs = {
+        number: refund
+        for (merchant, number), refund in books.world.simulator.store.refunds.items()
+        if merchant == DEFAULT_MERCHANT.merchant_id and not refund.by_portal
+    }
+    for row in books.tables["refunds"]:
+        refund = theirs.pop(row["refund_id"].hex, None)
+        is_paid = refund is not None and refund.status is RefundStatus.SUCCESS
+        ours = row["returned"] if row["returned"] is not None else row["amount"]
+        if is_paid != (row["status"] == "SUCCEEDED"):
+            yield f"refund {row['refund_id']} is {row['status']} here, paid there: {is_paid}"
+        elif refund is not None and is_paid and ours != refund.amount:
+            yield f"refund {row['refund_id']}: {ours} here, {refund.amount} there"
+        if not is_paid and row["status"] != "FAILED":
+            yield f"refund {row['refund_id']} has not come to an end: {row['status']}"
+        told = {"SUCCEEDED": "refund.succeeded", "FAILED": "refund.failed"}.get(row["status"], "")
+        if told and not books.heard_of_refund(row["refund_id"], told):
+            yield f"the shop never took {told} of refund {row['refund_id']}"
+    yield from (f"Binance paid a refund {number} that nobody asked for" for number in theirs)
+
+
+def wallet_is_in_the_books(books: Books) -> Iterator[str]:
+    """What Binance received, less what it returned and kept, is what our books say there is."""
+    funding = defaultdict[tuple[str, str], Decimal](Decimal)
+    for row in books.tables["transfers"]:
+        number = books.attempt_of(row["payment_id"])
+        sign = (row["debit"] == "binance:funding") - (row["credit"] == "binance:funding")
+        funding[number, row["asset"]] += sign * row["amount"]
+    for number, order in books.received.items():
+        payment = order.payment
+        if payment is None:
+            continue
+        there = payment.amount - payment.commission
+        for refund in books.world.simulator.store.list_refunds(order.prepay_id):
+            if refund.status is RefundStatus.SUCCESS and not refund.by_portal:
+                there -= refund.amount - refund.commission
+        here = funding.pop((number, payment.currency), Decimal())
+        if here != there:
+            yield f"attempt {number}: the books say {here} {payment.currency}, Binance {there}"
+    yield from (f"the books have {n} for {key}" for key, n in funding.items() if n)
+
+
+def ledger_is_whole(books: Books) -> Iterator[str]:
+    """The ledger's own verification finds nothing."""
+    yield from books.flaws
 
 
 def goods_are_paid_for(books: Books) -> Iterator[str]:
@@ -210,6 +275,9 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     shop_is_told_of_money,
     alarms_are_true,
     paid_is_told_once,
+    refunds_are_paid_once,
+    wallet_is_in_the_books,
+    ledger_is_whole,
     goods_are_paid_for,
     orders_come_to_an_end,
     nothing_is_overdue,

@@ -37,6 +37,7 @@ class Tally:
     transactions: int = 0
     crashes: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    met: Counter[str] = field(default_factory=Counter)
     violations: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, line: dict[str, Any]) -> None:
@@ -47,6 +48,7 @@ class Tally:
         self.transactions += line["transactions"]
         self.crashes += line["crashes"]
         self.faults.update(line["faults"])
+        self.met.update(line["met"])
         if line["violations"]:
             self.violations[line["seed"]] = line["violations"]
 
@@ -139,6 +141,7 @@ def _run(seed: int) -> dict[str, Any]:
         "violations": list(result.violations),
         "digest": result.digest,
         "faults": dict(result.faults),
+        "met": dict(result.met),
         "crashes": result.crashes,
         "transactions": result.transactions,
         "cpu": round(time.process_time() - cpu, 4),

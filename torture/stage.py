@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from checkstand.queries.verify_ledger import verify_ledger
 from checkstand.simulator.signing import make_signing_key
 from checkstand.storage.migrate import migrate
 from torture.actions import act
@@ -36,6 +37,13 @@ _SESSION: Final = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
+_ENDS: Final = (
+    ("order", "orders", "status"),
+    ("attempt", "attempts", "status"),
+    ("refund", "refunds", "status"),
+    ("anomaly", "anomalies", "kind"),
+    ("notice", "notices", "outcome"),
+)
 #: After the last step things may still be on their way for so long before faults end.
 _LAST_FAULTS_SECONDS: Final = 20.0
 #: Then the world must come to rest: asking again ends after three days, and so do deliveries.
@@ -89,7 +97,7 @@ class Result:
     faults: Counter[str]
     crashes: int
     transactions: int
-    statuses: Counter[str]
+    met: Counter[str]  # how orders, attempts, refunds, anomalies and notices ended
     lines: tuple[str, ...] | None = None
     timelines: dict[str, Any] = field(default_factory=dict)
     books: Books | None = None  # kept with the lines, for whoever wants to look closer
@@ -184,7 +192,7 @@ class Stage:
             faults=+world.struck,
             crashes=sum(host.deaths for host in world.hosts.values()),
             transactions=world.gate.passings,
-            statuses=Counter(row["status"] for row in books.tables["orders"]),
+            met=_count_ends(books),
             lines=None if world.trace.lines is None else tuple(world.trace.lines),
             timelines=dict(books.timelines),
             books=books if keeps_lines else None,
@@ -219,4 +227,26 @@ class Stage:
         for name in ("orders", "payments"):
             for row in sorted(tables[name], key=str):
                 world.trace.note("end", str(dict(row).get("status") or row["amount"]))
-        return Books(world=world, now=world.time.now(), tables=tables, timelines=timelines)
+        return Books(
+            world=world,
+            now=world.time.now(),
+            tables=tables,
+            timelines=timelines,
+            flaws=await _verify(world),
+        )
+
+
+def _count_ends(books: Books) -> Counter[str]:
+    """Count how things ended, so that one sees what was never met."""
+    return Counter(
+        f"{name} {row[column]}" for name, table, column in _ENDS for row in books.tables[table]
+    )
+
+
+async def _verify(world: World) -> list[str]:
+    """Have the ledger verified by the gateway's own means."""
+    resources = next((host.resources for host in world.hosts.values() if host.is_up), None)
+    if resources is None:
+        return ["no gateway is up"]
+    verdict = await verify_ledger(resources.database, now=resources.clock.now())
+    return [str(flaw) for flaw in verdict.flaws]

@@ -12,6 +12,7 @@ from typing import Any, Final
 from torture.plan import Plan, Step
 
 _CREATE, _QUERY, _CLOSE = "/v3/order", "/v2/order/query", "/order/close"
+_REFUND, _REFUND_QUERY = "/order/refund", "/order/refund/query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,91 @@ def refunded_elsewhere(draw: Draw) -> Steps:
     yield draw.step(draw.between(41, 3000), "refund in portal", **given)
 
 
+def _paid(draw: Draw) -> Steps:
+    yield from _opened(draw)
+    yield draw.step(7, "pay")
+
+
+def _parts(draw: Draw) -> tuple[str, ...]:
+    return draw.random.choice((("0.004",), ("0.001", "0.003"), ("0.002", "0.002", "0.005")))
+
+
+def refunded(draw: Draw) -> Steps:
+    """Money is asked back, in parts and then all the rest, with trouble at every door."""
+    yield from _paid(draw)
+    at = draw.between(12, 40)
+    for number, amount in enumerate(_parts(draw)):
+        yield draw.step(at, "refund", number=number, amount=amount, host=draw.host())
+        at += draw.random.choice((0.0, draw.between(0, 0.05), draw.between(0, 20)))
+    if draw.random.random() < 0.6:
+        yield draw.step(at + draw.between(0, 30), "refund", number=8, host=draw.host())
+    for _ in range(draw.random.choice((0, 1, 2))):
+        kind = draw.random.choice(
+            ("answer_lost_after_effect", "lost_before_effect", "http_5xx_after_effect",
+             "unknown_error_after_effect", "slow", "lands_late", "refund_rejected")
+        )  # fmt: skip
+        given: dict[str, Any] = {}
+        if kind != "refund_rejected":
+            given["endpoint"] = draw.random.choice((_REFUND, _REFUND, _REFUND_QUERY))
+        if kind in {"slow", "lands_late"}:
+            given["seconds"] = draw.between(1, 60)
+        yield draw.any_step(8, "break binance", kind=kind, **given)
+    if draw.random.random() < 0.3:
+        yield draw.any_step(8, "break binance", kind="drop", times=20)
+
+
+def crossed_refunds(draw: Draw) -> Steps:
+    """Several wishes at once for more than there is, and the same wish twice."""
+    yield from _paid(draw)
+    at = draw.between(12, 40)
+    yield draw.step(at, "refund", number=0, host="a")
+    yield draw.step(at + draw.between(0, 0.02), "refund", number=0, host="b")
+    yield draw.step(at + draw.between(0, 0.05), "refund", number=0, key=2, host=draw.host())
+    yield draw.step(at + draw.between(0, 0.05), "refund", number=1, amount="0.006", host="b")
+    yield draw.step(at + draw.between(0, 0.05), "refund", number=2, amount="0.006", host="a")
+    yield draw.step(at + draw.between(0, 5), "fulfil", host=draw.host())
+
+
+def ten_refunds(draw: Draw) -> Steps:
+    """As many refunds as Binance takes, the last of which returns all that is left."""
+    yield from _paid(draw)
+    at = 12.0
+    for number in range(draw.random.choice((9, 10, 12))):
+        yield draw.step(at, "refund", number=number, amount="0.0005", host=draw.host())
+        at += draw.random.choice((0.0, draw.between(0.2, 6)))
+    yield draw.step(at + draw.between(0, 60), "refund", number=20)
+    if draw.random.random() < 0.3:
+        yield draw.step(draw.between(12, at), "refund in portal", amount="0.001")
+
+
+def refund_short_of_balance(draw: Draw) -> Steps:
+    """The answer to a refund is lost, the wallet is empty, and the same refund is sent again."""
+    yield from _paid(draw)
+    at = draw.between(12, 30)
+    if draw.random.random() < 0.7:
+        kind = draw.random.choice(
+            ("answer_lost_after_effect", "lost_before_effect", "lands_late", "unknown_error")
+        )
+        given = {"seconds": draw.between(1, 30)} if kind == "lands_late" else {}
+        yield draw.any_step(at - 1, "break binance", kind=kind, endpoint=_REFUND, **given)
+    yield draw.any_step(at + draw.between(-0.5, 0.5), "set wallet", balance="0")
+    yield draw.step(at, "refund", number=0, host=draw.host())
+    if draw.random.random() < 0.5:
+        yield draw.step(at + draw.between(0, 3), "refund", number=1, amount="0.001")
+    yield draw.any_step(at + draw.between(2, 900), "set wallet", balance="5000")
+
+
+def refunded_twice(draw: Draw) -> Steps:
+    """Money goes back in Binance's portal while it is asked back here."""
+    yield from _paid(draw)
+    at = draw.between(12, 40)
+    yield draw.step(at, "refund", number=0, amount="0.003", host=draw.host())
+    portal = draw.random.choice((None, "0.002"))
+    given = {} if portal is None else {"amount": portal}
+    yield draw.step(at + draw.between(-3, 3), "refund in portal", **given)
+    yield draw.step(at + draw.between(0, 100), "refund", number=1, host=draw.host())
+
+
 #: Every story with how often it is told.
 STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     plain: 3,
@@ -248,6 +334,11 @@ STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     last_second: 2,
     pressed_often: 3,
     refunded_elsewhere: 1,
+    refunded: 5,
+    crossed_refunds: 3,
+    ten_refunds: 1,
+    refund_short_of_balance: 3,
+    refunded_twice: 2,
 }
 
 
@@ -270,7 +361,7 @@ def _binance_fails(draw: Draw) -> Steps:
     )  # fmt: skip
     args: dict[str, Any] = {"kind": kind, "times": draw.random.choice((1, 1, 2, 4))}
     if kind not in {"connection_reset", "clock_skew"}:
-        args["endpoint"] = draw.random.choice((_CREATE, _QUERY, _CLOSE))
+        args["endpoint"] = draw.random.choice((_CREATE, _QUERY, _CLOSE, _REFUND, _REFUND_QUERY))
     if kind in {"slow", "delay", "lands_late"}:
         args["seconds"] = round(draw.between(0.5, 40), 3)
     if kind == "clock_skew":
@@ -304,7 +395,7 @@ def _commit_breaks(draw: Draw) -> Steps:
     name = draw.random.choice(
         ("", "create_order.begin", "create_order.conclude", "plan_call", "record_answer",
          "settle_notices", "deliver_event.record", "claim", "cancel_order", "renew_order",
-         "fulfil_order", "expire_orders")
+         "fulfil_order", "expire_orders", "refund", "seal_transfers")
     )  # fmt: skip
     times = draw.random.choice((1, 1, 2, 5, 7))
     at = draw.random.choice((0.0, draw.within_life()))

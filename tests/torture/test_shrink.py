@@ -16,7 +16,7 @@ def result(seed: int, *violations: str) -> Result:
         faults=Counter(),
         crashes=0,
         transactions=0,
-        statuses=Counter(),
+        met=Counter(),
     )
 
 
