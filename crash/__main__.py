@@ -18,6 +18,7 @@ from crash.report import write
 
 PAGE = Path("docs/crash-matrix.md")
 RESULTS = Path(".crash/results.jsonl")
+SECONDS = Path(".crash/seconds")  # that the runs took which a resumed one goes on with
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,11 +77,13 @@ async def _run_matrix(
     RESULTS.parent.mkdir(exist_ok=True)
     if not options.resume:
         RESULTS.unlink(missing_ok=True)
+        SECONDS.unlink(missing_ok=True)
+    earlier = float(SECONDS.read_text()) if SECONDS.exists() else 0.0
 
     def is_wanted(cell: Cell) -> bool:
         return options.point in cell.target and options.process in {None, cell.process}
 
-    return await run_matrix(
+    matrix = await run_matrix(
         cluster,
         directory=directory,
         lanes=options.lanes,
@@ -94,6 +97,9 @@ async def _run_matrix(
         on_result=lambda result: store_result(RESULTS, result),
         tell=lambda line: print(line, flush=True),
     )
+    matrix.seconds += earlier
+    SECONDS.write_text(str(matrix.seconds))
+    return matrix
 
 
 def _is_everything(options: argparse.Namespace) -> bool:

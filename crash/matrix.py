@@ -15,7 +15,7 @@ from typing import Any, Final
 from checkstand.storage.embedded import EmbeddedPostgres
 from crash.lane import Lane, Unanswered, opening_lane
 from crash.paths import PATHS
-from crash.programs import running_launcher
+from crash.programs import NeverReady, running_launcher
 from crash.scene import NoRest, Scene
 from crash.standing import end_state_of, find_violations
 from crash.surroundings import BinanceRefused
@@ -31,6 +31,8 @@ PASSINGS_MAX: Final = 3
 _STATEMENT: Final = re.compile(r"(before|after) [a-z_]+\.[a-z_]+")
 #: What idle processes pass, at least once each, within this time.
 IDLE_SECONDS: Final = 6.0
+#: What a process does once, when it starts, is no part of a path.
+_SETTLING_SECONDS: Final = 2.0
 #: What follows the rest of an order, such as the last acknowledgement of a commit.
 _AFTERMATH_SECONDS: Final = 0.3
 #: A point of the idle rounds may come only after the order is at rest.
@@ -153,7 +155,18 @@ async def run_cell(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Resu
 
 
 async def _run_cell(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Result:
-    await _set_stage(lane, cell.arrangement)
+    try:
+        await _set_stage(lane, cell.arrangement)
+        return await _kill(lane, cell, end_state)
+    except (NoRest, NeverReady, Unanswered, BinanceRefused) as error:
+        return Result(cell=cell, verdict=VIOLATION, violations=(str(error),))
+    finally:
+        for program in lane.programs.values():
+            program.spare()
+        await lane.binance.ask("DELETE", "/faults")
+
+
+async def _kill(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Result:
     program = lane.programs[cell.process]
     kills_before = program.kills
 
@@ -161,33 +174,27 @@ async def _run_cell(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Res
         program.die_at(cell.target)
 
     scene = Scene(lane, on_begin=arm)
-    try:
-        await PATHS[cell.path](scene)
-        standing = await scene.rest()
-        seconds = time.monotonic() - scene.began_at
-        if not await _died(program, kills_before):
-            return Result(cell=cell, verdict=UNREACHED, status=standing.order["status"])
-        await program.until_ready()
-        standing = await scene.rest()
-        found = find_violations(standing, lane.shop)
-        if (state := end_state_of(standing, lane.shop)) != end_state:
-            found.append(f"it came to rest as {state}, and in the clean run as {end_state}")
-        found += await _hear_again(scene, lane)
-        found += [f"{cell.process} ended with {code}" for code in program.accidents]
-        program.ends.clear()
-        return Result(
-            cell=cell,
-            verdict=VIOLATION if found else OK,
-            status=standing.order["status"],
-            seconds=round(seconds, 1),
-            codes=len(standing.attempts),
-            violations=found,
-        )
-    except (NoRest, Unanswered, BinanceRefused) as error:
-        return Result(cell=cell, verdict=VIOLATION, violations=[str(error)])
-    finally:
-        program.spare()
-        await lane.binance.ask("DELETE", "/faults")
+    await PATHS[cell.path](scene)
+    standing = await scene.rest()
+    seconds = time.monotonic() - scene.began_at
+    if not await _died(program, kills_before):
+        return Result(cell=cell, verdict=UNREACHED, status=standing.order["status"])
+    await program.until_ready()
+    standing = await scene.rest()
+    found = find_violations(standing, lane.shop)
+    if (state := end_state_of(standing, lane.shop)) != end_state:
+        found.append(f"it came to rest as {state}, and in the clean run as {end_state}")
+    found += await _hear_again(scene, lane)
+    found += [f"{cell.process} ended with {code}" for code in program.accidents]
+    program.ends.clear()
+    return Result(
+        cell=cell,
+        verdict=VIOLATION if found else OK,
+        status=standing.order["status"],
+        seconds=round(seconds, 1),
+        codes=len(standing.attempts),
+        violations=tuple(found),
+    )
 
 
 async def _died(program: Any, kills_before: int) -> bool:
@@ -198,11 +205,10 @@ async def _died(program: Any, kills_before: int) -> bool:
 
 
 async def _hear_again(scene: Scene, lane: Lane) -> list[str]:
-    """Send every last notice again: each is answered SUCCESS, and changes nothing."""
+    """Send every last notice again: it is taken, and changes nothing."""
     before = await scene.rest()
-    answers = await scene.hear_again(before)
+    found = [*await scene.find_unstored(before), *await scene.hear_again(before)]
     after = await scene.rest()
-    found = [f"a repeated notice was answered {answer}" for answer in answers if answer == "FAIL"]
     if end_state_of(before, lane.shop) != end_state_of(after, lane.shop):
         found.append("a repeated notice changed the order")
     return found
@@ -232,6 +238,9 @@ async def _discover(
     async def work(lane: Lane) -> None:
         while todo:
             arrangement, path = todo.popleft()
+            if arrangement != lane.arrangement:
+                await _set_stage(lane, arrangement)
+                await asyncio.sleep(_SETTLING_SECONDS)
             await _set_stage(lane, arrangement)
             if path is None:
                 idle.update(await _idle_points(lane, idle_seconds))
@@ -351,7 +360,10 @@ def load_results(path: Path) -> list[Result]:
     if not path.exists():
         return []
     read = [json.loads(line) for line in path.read_text().splitlines()]
-    results = [Result(**{**row, "cell": Cell(**row["cell"])}) for row in read]
+    results = [
+        Result(**{**row, "cell": Cell(**row["cell"]), "violations": tuple(row["violations"])})
+        for row in read
+    ]
     return list({result.cell: result for result in results}.values())
 
 

@@ -22,8 +22,8 @@ everything is at rest:
 - never two codes could be paid at once, and the code that can be paid is the one that is shown;
 - the order came to rest where the clean run's did: status, events, anomalies, payments, goods
   (`order.pending` apart, which is never told when the payment is known before the code);
-- every event was delivered, no lease is held, every notice is applied, and each notice that Binance
-  repeats is answered SUCCESS and changes nothing.
+- every event was delivered, no lease is held, every notice that was answered SUCCESS is stored and
+  applied, and each one that Binance repeats is answered SUCCESS and changes nothing.
 
 A point is a statement (`orders.lock`), a commit (`commit settle_notices`) or an endpoint
 (`binance /v3/order`, `delivery`); the number behind it says at which passing. Statements are killed

@@ -19,13 +19,12 @@ from checkstand.operations.open_account import MerchantKeys, open_default_accoun
 from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Policy, Resources
+from checkstand.operations.witness_database import witness_database
 from checkstand.provider.gateway import Provider
 from checkstand.simulator.server import DEFAULT_API_KEY, DEFAULT_API_SECRET
 from checkstand.storage.database import Database
 from checkstand.vault import Vault
-from checkstand.web.body_gate import BodyGate
-from checkstand.web.content_policy import ContentPolicy
-from checkstand.web.gateway import build_app
+from checkstand.web.gateway import build_app, build_gateway
 from torture.ambient import SeededIds, SeededRandom, SkewedClock, Time
 from torture.faults import Breakage, CrashPoint, Watcher
 from torture.gate import Gate, GatedPool
@@ -171,6 +170,7 @@ class Host:
             run_in_thread=_here,
             **self._new_wakes(),
         )
+        await witness_database(resources)
         await refresh_all_certificates(resources)
         self._work(resources, database, clock)
 
@@ -250,15 +250,15 @@ _PREPARED: list[BaseRoute] = []
 
 
 def _build_gateway(resources: Resources) -> ASGIApp:
-    """Build what `build_gateway` builds, with the API's routes as they were prepared before."""
-    app = build_app(resources, desk=NoticeDesk(resources))
+    """Build the gateway, with the API's routes as they were prepared before."""
+    app = build_app(resources)
     routes = app.router.routes
     places = [n for n, route in enumerate(routes) if hasattr(route, "original_router")]
     if not _PREPARED:
         _PREPARED.extend(routes[n] for n in places)
     for place, prepared in zip(places, _PREPARED, strict=True):
         routes[place] = prepared
-    return ContentPolicy(BodyGate(app))
+    return build_gateway(resources, desk=NoticeDesk(resources), app=app)
 
 
 async def _here(work: Callable[[], Any]) -> Any:

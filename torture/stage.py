@@ -81,6 +81,11 @@ _WATCH_TRANSFERS = """
      WHERE NOT EXISTS (SELECT 1 FROM sealed_transfers s
                         WHERE (s.account_id, s.kind, s.fact) = (t.account_id, t.kind, t.fact))
 """
+_WATCH_EVENTS = """
+    SELECT 'events', count(*), NULL, NULL FROM events e
+     WHERE NOT EXISTS (SELECT 1 FROM event_positions p
+                        WHERE (p.account_id, p.event_id) = (e.account_id, e.event_id))
+"""
 _WATCH_DUE = """
     SELECT '{table}', count(*) FILTER (WHERE due <= $1), min(due) FILTER (WHERE due > $1), NULL
       FROM (SELECT {due} AS due FROM {table} WHERE due_at IS NOT NULL) AS each
@@ -143,6 +148,7 @@ class Stage:
             _WATCH_EXPIRY,
             _WATCH_NOTICES,
             _WATCH_TRANSFERS,
+            _WATCH_EVENTS,
         ]
         for row in tables:
             if row["has_due"]:

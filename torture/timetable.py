@@ -115,6 +115,8 @@ class PatientWake(Wake):
 CHORE_TABLES: Mapping[str, str] = {
     "expire orders": "orders",
     "match orphans": "notices",
+    "explain orphans": "notices",
+    "place events": "events",
     "seal transfers": "transfers",
 }
 

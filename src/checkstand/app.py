@@ -7,10 +7,11 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import uvicorn
@@ -18,23 +19,32 @@ from starlette.types import ASGIApp
 
 from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
 from checkstand.deliveries.sender import DeliverySender
-from checkstand.errors import CheckstandError
+from checkstand.domain.budget import CallRate
+from checkstand.domain.retention import RetentionPolicy
+from checkstand.errors import CheckstandError, Refused
 from checkstand.jobs.worker import keeping_keys, running_worker
 from checkstand.observability import DirectedPoints, KillAt, Observer, Observers
 from checkstand.operations.account_book import AccountBook
 from checkstand.operations.open_account import MerchantKeys, open_default_account
 from checkstand.operations.receive_notice import NoticeDesk
+from checkstand.operations.recover import begin_recovery, list_accounts
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Policy, Resources
+from checkstand.operations.witness_database import witness_database
 from checkstand.provider.gateway import Provider
 from checkstand.settings import Settings, SettingsError
+from checkstand.storage import backups
+from checkstand.storage.backups import Backup, Programs
 from checkstand.storage.database import Database
 from checkstand.storage.embedded import EmbeddedPostgres, EmbeddedUnavailable, HeldServer
 from checkstand.storage.migrate import migrate
+from checkstand.storage.witness_file import WitnessFile
 from checkstand.vault import Vault
 from checkstand.web.gateway import build_gateway
 
 _DATABASE_NAME = "checkstand"
+#: In the data directory while a restore is under way.
+_RESTORING = "restoring"
 #: How often a host's clock is compared with the database's.
 _CLOCK_EVERY_SECONDS = 60.0
 
@@ -49,6 +59,7 @@ class DatabasePlace:
 
     url: str
     owner_url: str
+    programs: Programs  # PostgreSQL's own, for backups
     held: HeldServer | None = None  # the embedded one, if it is that
 
 
@@ -56,7 +67,7 @@ class DatabasePlace:
 def _opening_place(settings: Settings) -> Iterator[DatabasePlace]:
     if settings.database_url is not None:
         owner_url = settings.database_owner_url or settings.database_url
-        yield DatabasePlace(url=settings.database_url, owner_url=owner_url)
+        yield DatabasePlace(url=settings.database_url, owner_url=owner_url, programs=_find_program)
         return
     try:
         held = HeldServer(settings.data_dir / "postgres")
@@ -65,12 +76,18 @@ def _opening_place(settings: Settings) -> Iterator[DatabasePlace]:
     with contextlib.closing(held):
         held.server.ensure_database(_DATABASE_NAME)
         url = held.server.url(database=_DATABASE_NAME)
-        yield DatabasePlace(url=url, owner_url=url, held=held)
+        yield DatabasePlace(url=url, owner_url=url, programs=held.server.bin, held=held)
+
+
+def _find_program(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else None
 
 
 @contextlib.asynccontextmanager
 async def opening_database(settings: Settings, *, observer: Observer) -> AsyncIterator[Database]:
     """Open the database, the embedded one where none is named, at the newest schema."""
+    refuse_half_restored(settings)
     with _opening_place(settings) as place:
         await migrate(place.owner_url)
         database = await Database.open(
@@ -147,13 +164,87 @@ async def building_house(
             ids=ids,
             random=random,
             policy=policy,
+            witness=WitnessFile(settings.data_dir / "witness.json"),
         )
         await resources.accounts.reload(database, provider, vault, now=resources.clock.now())
+        await witness_database(resources)  # before anybody acts on a database from the past
         keeping = asyncio.create_task(_keep_time(database, host_clock))
         try:
             yield resources
         finally:
             keeping.cancel()
+
+
+async def back_up(settings: Settings, directory: Path, *, now: datetime) -> None:
+    """Write a backup of the database, while everything runs. Raises Refused or BackupFailed."""
+    key = settings.data_dir / "secret_key"
+    with _opening_place(settings) as place:
+        await asyncio.to_thread(
+            backups.make,
+            directory,
+            url=place.owner_url,
+            programs=place.programs,
+            key=None if settings.secret_keys or not key.is_file() else key,
+            now=now,
+        )
+
+
+async def restore(settings: Settings, directory: Path, *, now: datetime) -> datetime:
+    """Fill an empty database from a backup and let every account recover.
+
+    Returns when the backup was made. Raises Refused or BackupFailed. Cut short it leaves a mark
+    that keeps everything from starting on half a database, or on a whole one without recovery.
+    """
+    backup = await asyncio.to_thread(backups.read, directory)
+    data_dir = settings.data_dir
+    if settings.database_url is None and (data_dir / "postgres" / "cluster").exists():
+        raise Refused(
+            "database_not_empty",
+            f"{data_dir} holds a database: set CHECKSTAND_DATA_DIR to a new directory, and keep "
+            "the old one until the recovery is finished",
+        )
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _opening_place(settings) as place:
+        await backups.refuse_used(place.owner_url)
+        (data_dir / _RESTORING).touch(mode=0o600)
+        if backup.has_key and not settings.secret_keys:
+            _take_key(backup, data_dir)
+        await asyncio.to_thread(backups.load, backup, url=place.owner_url, programs=place.programs)
+        await migrate(place.owner_url)
+        async with await Database.open(
+            place.url, behind_pgbouncer=settings.behind_pgbouncer
+        ) as database:
+            for account in await list_accounts(database):
+                await begin_recovery(
+                    database,
+                    account_id=account.account_id,
+                    cause=f"restored from a backup made at {backup.made_at.isoformat()}",
+                    restored_to=backup.made_at,
+                    now=now,
+                )
+    (data_dir / _RESTORING).unlink()
+    return backup.made_at
+
+
+def refuse_half_restored(settings: Settings) -> None:
+    """Raise SettingsError where a restore was cut short."""
+    if (settings.data_dir / _RESTORING).exists():
+        raise SettingsError(
+            "restore_unfinished",
+            f"a restore into {settings.data_dir} was cut short: restore again into a new data "
+            "directory, or a new database, and remove this one",
+        )
+
+
+def _take_key(backup: Backup, data_dir: Path) -> None:
+    key = data_dir / "secret_key"
+    if key.exists() and key.read_bytes() != backup.key.read_bytes():
+        raise Refused(
+            "secret_key_differs",
+            f"{key} is not the key of this backup: move it away, or restore elsewhere",
+        )
+    shutil.copyfile(backup.key, key)
+    key.chmod(0o600)
 
 
 @contextlib.asynccontextmanager
@@ -258,6 +349,15 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         delivery_timeout=timedelta(seconds=settings.delivery_timeout_seconds),
         confirm_above=settings.confirm_above,
         allow_private_webhooks=settings.allow_private_webhooks,
+        retention=RetentionPolicy(
+            notices_days=settings.keep_notices_days,
+            buyers_days=settings.keep_buyers_days,
+            keys_days=settings.keep_keys_days,
+        ),
+        call_rate=CallRate(
+            per_minute=settings.calls_per_minute,
+            burst=max(1, min(20, settings.calls_per_minute // 60)),
+        ),
     )
 
 

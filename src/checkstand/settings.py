@@ -36,6 +36,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_CONFIRM_BY_QUERY": "payments to confirm: never, always or over a sum (never)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",
+    "CHECKSTAND_CALLS_PER_MINUTE": "calls to Binance a minute, per account and process (1200)",
+    "CHECKSTAND_KEEP_NOTICES_DAYS": "days that raw notices are kept (90, at least 35)",
+    "CHECKSTAND_KEEP_BUYERS_DAYS": "days that buyer_reference and client_ip are kept (180)",
+    "CHECKSTAND_KEEP_KEYS_DAYS": "days that idempotency keys are kept (30, at least 30)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -73,6 +77,10 @@ class Settings:
     confirm_above: Decimal | None = None  # None: a notice that binds is never confirmed
     allow_private_webhooks: bool = False
     delivery_timeout_seconds: float = 15.0
+    calls_per_minute: int = 1200
+    keep_notices_days: int = 90
+    keep_buyers_days: int = 180
+    keep_keys_days: int = 30
     log_level: str = "info"
     kill_at: str | None = None
     points_dir: Path | None = None
@@ -100,6 +108,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         confirm_above=_confirm_above(values["CHECKSTAND_CONFIRM_BY_QUERY"] or "never"),
         allow_private_webhooks=_flag(values, "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS"),
         delivery_timeout_seconds=_seconds(values, "CHECKSTAND_DELIVERY_TIMEOUT", default=15.0),
+        calls_per_minute=_whole(
+            values, "CHECKSTAND_CALLS_PER_MINUTE", default=1200, least=1, most=60_000
+        ),
+        # Money back in Binance's portal is found for 30 days: a notice is evidence for as long.
+        keep_notices_days=_days(values, "CHECKSTAND_KEEP_NOTICES_DAYS", default=90, least=35),
+        keep_buyers_days=_days(values, "CHECKSTAND_KEEP_BUYERS_DAYS", default=180, least=1),
+        keep_keys_days=_days(values, "CHECKSTAND_KEEP_KEYS_DAYS", default=30, least=30),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         points_dir=_points_dir(values),
@@ -222,6 +237,25 @@ def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> 
             field=name,
         )
     return seconds
+
+
+def _days(values: Mapping[str, str | None], name: str, *, default: int, least: int) -> int:
+    return _whole(values, name, default=default, least=least, most=36_500)
+
+
+def _whole(
+    values: Mapping[str, str | None], name: str, *, default: int, least: int, most: int
+) -> int:
+    text = values[name]
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise SettingsError(
+            "setting_invalid",
+            f"{name} must be a whole number from {least} to {most}, not {text!r}",
+            field=name,
+        )
+    return int(text)
 
 
 def _confirm_above(text: str) -> Decimal | None:

@@ -11,7 +11,7 @@ from checkstand.domain.event import EventType
 from checkstand.domain.order import OrderStatus
 from checkstand.operations.manage_keys import SCOPES
 from checkstand.settings import SETTINGS
-from checkstand.web.api import endpoints, events, orders
+from checkstand.web.api import endpoints, events, ledger, orders
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "checkstand"
@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "checkstand"
 ROOMS = ("deliveries", "domain", "operations", "storage", "web")
 _CODE = re.compile(
     r"(?:Refused|Conflict|NotFound|ProviderUnavailable|SettingsError|CannotListen|MigrationError"
-    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
+    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle|BackupFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
     r'|code(?:: str)? ?= ?"([a-z_]+)"'
 )
 
@@ -47,7 +47,7 @@ def test_commands_are_documented() -> None:
 def test_routes_scopes_states_and_events_are_documented() -> None:
     text = _read("docs/api.md")
 
-    for router in (orders.router, endpoints.router, events.router):
+    for router in (orders.router, endpoints.router, events.router, ledger.router):
         for route in router.routes:
             assert isinstance(route, APIRoute)
             tail = route.path.removeprefix("/api/payments/binance").removeprefix("/api")
@@ -72,7 +72,7 @@ def test_error_codes_are_documented_and_none_is_made_up() -> None:
     raised |= set(re.findall(r'\d+: "([a-z_]+)"', (SOURCE / "web/problems.py").read_text("utf-8")))
 
     not_codes = {"status", "code", "detail", "field", "errors", "order_id", "merchant_order_id"}
-    not_codes |= {"payment_id", "refund_id", "merchant_refund_id"}
+    not_codes |= {"limit", "payment_id", "refund_id", "merchant_refund_id"}
     assert raised - documented == set()
     assert documented - raised - not_codes - {"provider_rejected"} == set()
 

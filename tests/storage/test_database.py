@@ -324,6 +324,54 @@ async def test_constraint_that_says_no_is_said_at_once(store: Any) -> None:
     assert len(tries) == 1
 
 
+_SETTINGS = Statement(
+    "settings",
+    """
+    SELECT current_setting('synchronous_commit') AS synchronous,
+           current_setting('lock_timeout') AS locks, current_setting('statement_timeout') AS all,
+           current_setting('transaction_isolation') AS isolation
+    """,
+)
+
+
+@pytest.mark.parametrize("behind_pgbouncer", [False, True])
+async def test_transaction_has_its_limits_and_leaves_none_behind(
+    open_database: Any, behind_pgbouncer: bool
+) -> None:
+    async with open_database(behind_pgbouncer=behind_pgbouncer, connections_max=1) as database:
+
+        async def told(tx: Transaction) -> tuple[str, ...]:
+            return tuple((await tx.row(_SETTINGS) or {}).values())
+
+        hasty = Patience(lock_ms=200, statement_ms=2_000)
+        assert await database.run(told, name="usual") == ("on", "3s", "15s", "read committed")
+        assert await database.run(told, name="hasty", patience=hasty) == (
+            *("on", "200ms", "2s", "read committed"),
+        )
+        left = await database.read(told)
+        assert left[1:3] == (("0", "0") if behind_pgbouncer else ("3s", "15s"))
+
+
+@pytest.mark.parametrize(
+    ("default", "meant"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")]
+)
+async def test_commit_is_on_the_disk_whatever_the_server_s_default_is(
+    store: Any, open_database: Any, default: str, meant: str
+) -> None:
+    await store.sql(f"ALTER DATABASE {await _database(store)} SET synchronous_commit = {default}")
+    try:
+        async with open_database() as database:
+            row = await database.run(lambda tx: tx.row(_SETTINGS), name="settings")
+            assert row["synchronous"] == meant
+    finally:
+        await store.sql(f"ALTER DATABASE {await _database(store)} RESET synchronous_commit")
+
+
+async def _database(store: Any) -> str:
+    (row,) = await store.sql("SELECT quote_ident(current_database()) AS name")
+    return str(row["name"])
+
+
 async def test_door_works_behind_pgbouncer_s_rules(open_database: Any) -> None:
     """No statement is prepared by name and no setting is left on the connection."""
     async with open_database(behind_pgbouncer=True, connections_max=1) as database:

@@ -208,7 +208,7 @@ async def test_known_notice_is_found_by_account_and_fingerprint(
 async def test_text_that_postgresql_cannot_hold_is_refused_alone(store: Any) -> None:
     odd = replace(_notice(store, "odd"), biz_status="with \x00 in it")
 
-    with pytest.raises(asyncpg.CharacterNotInRepertoireError):
+    with pytest.raises(asyncpg.DataError):
         await _insert(store, _notice(store, "fine"), odd)
 
     assert await _due(store) == []

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from checkstand.domain.attempt import LIVE, AttemptStatus
+from checkstand.domain.ledger import Book
 from checkstand.domain.order import UNPAID, OrderStatus, allowed_moves
 from checkstand.storage.migrate import APP_ROLE
 
@@ -18,6 +19,7 @@ _INSERT_ONLY = [
     "transfers",
     "seals",
     "sealed_transfers",
+    "event_positions",
 ]
 
 
@@ -39,6 +41,17 @@ async def test_moves_the_database_accepts_are_the_domain_s(store: Any) -> None:
 
     moves = sorted((row["previous_status"], row["status"]) for row in accepted)
     assert moves == [(str(before), str(after)) for before, after in allowed_moves()]
+
+
+async def test_chart_of_accounts_in_the_schema_is_the_domain_s(store: Any) -> None:
+    (check,) = await store.sql(
+        "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint"
+        " WHERE conname = 'transfers_chart'"
+    )
+
+    for side in ("debit", "credit"):
+        (words,) = re.findall(rf"{side} = ANY \(ARRAY\[(.*?)\]\)", check["text"])
+        assert set(re.findall(r"'([a-z_:]+)'", words)) == {str(book) for book in Book}
 
 
 async def _index(store: Any, name: str) -> str:

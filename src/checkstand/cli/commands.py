@@ -4,20 +4,24 @@ after its settings, so that a wrong one is said at once.
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.house import read_environment as _settings
+from checkstand.cli.house import run_work as _run
 from checkstand.cli.ledger import app as ledger
+from checkstand.cli.limits import app as limits
 from checkstand.cli.ports import Port
+from checkstand.cli.recovery import app as recover
+from checkstand.cli.recovery import backup, restore
+from checkstand.cli.retention import retention
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError, Refused
 
@@ -36,7 +40,14 @@ app = App(
 )
 keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
+accounts = App(name="accounts", help="The merchant accounts of this gateway.")
+accounts.command(limits)
 app.command(keys)
+app.command(accounts)
+app.command(retention)
+app.command(backup)
+app.command(restore)
+app.command(recover)
 app.command(bench)
 app.command(ledger)
 app.command(simulator)
@@ -247,28 +258,6 @@ async def _show(settings: "Settings", ports: Any) -> int:
             "Open the checkout page, follow its button to the simulated wallet, and pay.",
             "Ctrl-C stops everything; nothing is kept.",
         )
-
-
-def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
-    from checkstand.observability import configure_logs
-    from checkstand.settings import read_settings
-
-    settings = read_settings(os.environ)
-    configure_logs(level=settings.log_level)
-    return replace(
-        settings,
-        host=settings.host if host is None else host,
-        port=settings.port if port is None else port,
-    )
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
-    with contextlib.suppress(ImportError):  # not on every platform
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work)
-    return asyncio.run(work)
 
 
 async def _until_stopped(*announced: str) -> int:

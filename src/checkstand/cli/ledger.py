@@ -1,10 +1,15 @@
 """`checkstand ledger`: the books, checked, read and taken along."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
+
+from checkstand.cli.house import read_environment, run_work
 
 if TYPE_CHECKING:
     from checkstand.queries.verify_ledger import Verdict
@@ -33,7 +38,6 @@ def verify(*, anchor: Annotated[str | None, Parameter(validator=_check_hash)] = 
         A hash that `ledger anchor` printed, or the log said, some time ago: it must still be
         there.
     """
-    from checkstand.cli.commands import _run
     from checkstand.queries.verify_ledger import verify_ledger
 
     wanted = None if anchor is None else bytes.fromhex(anchor)
@@ -43,13 +47,12 @@ def verify(*, anchor: Annotated[str | None, Parameter(validator=_check_hash)] = 
             verdict = await verify_ledger(database, now=clock.now(), anchor=wanted)
         return _tell(verdict, anchor)
 
-    return _run(go())
+    return run_work(go())
 
 
 @app.command
 def anchor() -> int:
     """Print the newest seal's number and hash, to keep where nobody can change them."""
-    from checkstand.cli.commands import _run
     from checkstand.queries.ledger import list_anchors
 
     async def go() -> int:
@@ -58,7 +61,84 @@ def anchor() -> int:
                 print(f"{found.account} {found.seal.number} {found.seal.hash.hex()}")
         return DONE
 
-    return _run(go())
+    return run_work(go())
+
+
+@app.command
+def balances(*, at: date | None = None, asset: str | None = None) -> int:
+    """Print what stands on every account of the books: debits less credits.
+
+    Parameters
+    ----------
+    at
+        The day (UTC, such as 2026-11-25) at whose end; now when it is not given.
+    asset
+        Those of one asset alone.
+    """
+    from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
+    from checkstand.queries.ledger import end_of, get_balances
+
+    async def go() -> int:
+        async with _opening() as (database, clock):
+            before = clock.now() if at is None else end_of(at)
+            found = await get_balances(database, DEFAULT_ACCOUNT_ID, before=before)
+        shown = [
+            (account, f"{amount:f}", held)
+            for (held, account), amount in found.items()
+            if asset in {None, held}
+        ]
+        widths = [max((len(row[n]) for row in shown), default=0) for n in (0, 1)]
+        for account, amount, held in shown:
+            print(f"{account:<{widths[0]}}  {amount:>{widths[1]}} {held}")
+        return DONE
+
+    return run_work(go())
+
+
+@app.command
+def export(
+    *,
+    output: Path,
+    format: Literal["csv", "beancount", "xlsx"],  # noqa: A002  (the option's name)
+    from_: Annotated[date | None, Parameter(name="--from")] = None,
+    to: date | None = None,
+) -> int:
+    """Write what was booked to a file for another program.
+
+    Parameters
+    ----------
+    output
+        The file; one that is there is replaced once the new one is complete.
+    format
+        csv, beancount or xlsx.
+    from_
+        The first day (UTC, such as 2026-11-25); from the beginning when it is not given.
+    to
+        The last day; until now when it is not given.
+    """
+    from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
+    from checkstand.queries.ledger import end_of, start_of
+    from checkstand.queries.ledger_files import FORMATS, write_ledger
+
+    async def go() -> int:
+        draft = output.with_name(f".{output.name}.{os.getpid()}")
+        async with _opening() as (database, clock):
+            try:
+                with draft.open("xb") as file:
+                    count = await write_ledger(
+                        database,
+                        DEFAULT_ACCOUNT_ID,
+                        FORMATS[format](file),
+                        since=None if from_ is None else start_of(from_),
+                        before=clock.now() if to is None else end_of(to),
+                    )
+                draft.replace(output)
+            finally:
+                draft.unlink(missing_ok=True)
+        print(f"{count} transfers written to {output}")
+        return DONE
+
+    return run_work(go())
 
 
 def _tell(verdict: "Verdict", anchor: str | None) -> int:
@@ -80,9 +160,8 @@ async def _opening() -> AsyncIterator[tuple[Any, Any]]:  # the database is not o
     """Open the database that the settings name, with a clock that is set by it."""
     from checkstand.ambient import HostClock
     from checkstand.app import observer_of, opening_database
-    from checkstand.cli.commands import _settings
 
-    settings = _settings()
+    settings = read_environment()
     clock = HostClock()
     async with opening_database(settings, observer=observer_of(settings)) as database:
         await database.learn_time(clock)

@@ -83,6 +83,10 @@ class Terms:
     cart_id: str | None = None
     terminal: str = "WEB"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    # Whose order it is, for limits alone. Forgotten after a while, so what the same request says
+    # of it does not make another order; nor does the address that it was made from.
+    buyer_reference: str | None = field(default=None, compare=False, repr=False)
+    client_ip: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,16 @@ class Refund:
     due_at: datetime | None = None
     lease_owner: UUID | None = None
     lease_until: datetime | None = None
+    requester: str | None = None  # who asked, as `key:<id>`
+    approval_reason: str | None = None  # why a second person must approve; None: nobody need
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Say whether it waits for a second person, and so is not sent."""
+        unsent = self.status is RefundStatus.REQUESTED
+        return unsent and self.approval_reason is not None and self.approved_at is None
 
     @property
     def refund_request_id(self) -> str:

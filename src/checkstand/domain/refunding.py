@@ -114,12 +114,31 @@ def request(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
         .note(
             actor=refund.requested_by,
             reason=f"a refund of {refund.amount} was asked for"
-            + (f": {refund.reason}" if refund.reason else ""),
+            + (f": {refund.reason}" if refund.reason else "")
+            + (f"; {refund.approval_reason}" if refund.approval_reason else ""),
             reference=f"refund:{refund.refund_id}",
             at=now,
         )
     )
     return _line_up(decided, refund.payment_id, now=now)
+
+
+def approve(decision: Decision, refund: Refund, *, by: str, now: datetime) -> Decision:
+    """Let a refund go that waited for a second person."""
+    decided = decision.with_refund(
+        replace(refund, approved_by=by, approved_at=now, failure=None)
+    ).note(
+        actor="merchant",
+        reason=f"the refund of {refund.amount} was approved by {by}",
+        reference=f"refund:{refund.refund_id}",
+        at=now,
+    )
+    return _line_up(decided, refund.payment_id, now=now)
+
+
+def deny(decision: Decision, refund: Refund, *, by: str, now: datetime) -> Decision:
+    """End a refund that waited for a second person, and give back what was set aside for it."""
+    return _fail(decision, refund, f"denied by {by}", now=now)
 
 
 def next_step(refund: Refund) -> RefundStep:
@@ -421,7 +440,9 @@ def _line_up(decision: Decision, payment_id: UUID, *, now: datetime) -> Decision
     refunds = decision.case.refunds_of(payment_id)
     if any(refund.status in IN_FLIGHT for refund in refunds):
         return decision
-    first = next((r for r in refunds if r.status is RefundStatus.REQUESTED), None)
+    first = next(
+        (r for r in refunds if r.status is RefundStatus.REQUESTED and not r.awaits_approval), None
+    )
     if first is None or first.due_at is not None:
         return decision
     return decision.with_refund(replace(first, due_at=now))

@@ -17,11 +17,15 @@ from checkstand.operations.deliver_event import (
     deliver_event,
 )
 from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.explain_orphans import explain_orphans
+from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
+from checkstand.operations.prune_records import prune_records
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import match_orphans, retry_notices
 from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
+from checkstand.operations.witness_database import witness_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,12 @@ CHORES: Final = (
     ),
     Chore(name="match orphans", run=match_orphans, every_seconds=60),
     KEEP_KEYS,
+    Chore(name="explain orphans", run=explain_orphans, every_seconds=60),
+    Chore(name="witness database", run=witness_database, every_seconds=60),
+    Chore(name="prune records", run=prune_records, every_seconds=3600),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    Chore(name="place events", run=place_new_events, every_seconds=1),
+    Chore(name="place late events", run=place_late_events, every_seconds=600),
     Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
     # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
     Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),

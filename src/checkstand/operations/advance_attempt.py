@@ -22,7 +22,7 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.schedule import NextStep, next_look, next_step
 from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer, Outcome
-from checkstand.storage import accounts, calls, cases
+from checkstand.storage import accounts, calls, cases, recoveries
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
@@ -84,6 +84,8 @@ async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None
         if attempt.status is AttemptStatus.NEVER_EXISTED and attempt.sends == 0:
             return None  # it ended after it was claimed, and Binance never heard of it
         planned = next_step(attempt, now=given.now)
+        if planned is NextStep.CLOSE and await recoveries.is_open(tx, lease.account_id):
+            planned = NextStep.ASK  # a restored database may have forgotten why it is paid
         decision = Decision.nothing(case)
         if planned is NextStep.REPLACE:
             # It was never sent, so there is nothing to ask Binance about.
@@ -192,6 +194,9 @@ async def decide_answer(
 ) -> Decision:
     """Decide what an answer means for a case that the caller holds."""
     lease = planned.lease
+    await resources.budget.hear(
+        tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
+    )
     decision = Decision.nothing(case)
     attempt = case.attempt(lease.attempt_id)
     is_ours = attempt.lease_owner == lease.owner

@@ -68,7 +68,10 @@ async def claim_due_refunds(resources: Resources, *, limit: int) -> list[RefundL
             for account, order, refund in claimed
         ]
 
-    return await resources.database.run(step, name="claim_due_refunds")
+    leases = await resources.database.run(step, name="claim_due_refunds")
+    for lease in leases:  # counted and never refused: polls wait for what refunds have used
+        resources.budget.spend(lease.account_id, rate=resources.policy.call_rate, now=now)
+    return leases
 
 
 async def advance_refund(resources: Resources, *, lease: RefundLease) -> None:
@@ -142,6 +145,9 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
         refund = case.refund(lease.refund_id)
         decision = Decision.nothing(case)
         attempt = case.attempt(refund.attempt_id)
+        await resources.budget.hear(
+            tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
+        )
         is_theirs = await is_wrong_account(tx, resources, attempt, answer)
         if answer.report is None or is_theirs:
             decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=given.now)
@@ -159,6 +165,9 @@ async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer)
     now = resources.clock.now()
 
     async def step(tx: Transaction) -> None:
+        await resources.budget.hear(
+            tx, lease.account_id, answer.trouble, reason=answer.summary, now=now
+        )
         case = await _lock(tx, lease)
         decision = Decision.nothing(case)
         if answer.report is not None:

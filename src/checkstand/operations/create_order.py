@@ -33,6 +33,7 @@ from checkstand.operations.advance_attempt import (
     wake_others,
 )
 from checkstand.operations.answer_once import StoredAnswer, answered_before
+from checkstand.operations.limit_book import check_new_order
 from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer
 from checkstand.storage import attempts, calls, cases, idempotency, orders
@@ -64,7 +65,8 @@ async def create_order(
     """Open an order and have its code made. Safe to repeat under the same key.
 
     Raises Conflict for a key that is running or was used for something else, for a
-    merchant_order_id that stands for other terms, and for a cart that has a live order.
+    merchant_order_id that stands for other terms, and for a cart that has a live order. Raises
+    Refused for a new order that is against a limit of the account.
     """
     request = KeyedRequest(
         account_id=account_id,
@@ -78,6 +80,8 @@ async def create_order(
         return begun.answer
     if begun.planned is None:
         raise AssertionError("the first phase answers or plans a call")
+    # Counted and never refused: polls wait for what creates have used.
+    resources.budget.spend(account_id, rate=resources.policy.call_rate, now=resources.clock.now())
     try:
         answer = await make_call(resources, planned=begun.planned)
         return await _conclude(resources, request=request, planned=begun.planned, answer=answer)
@@ -114,6 +118,7 @@ async def _begin(resources: Resources, *, request: KeyedRequest, terms: Terms) -
             return await _take_over(tx, resources, request, claim.order_id)
         if not await orders.insert(tx, order):
             return await _known_order(tx, resources, request, terms)
+        await check_new_order(tx, resources.limits, order.account_id, terms, now=given.now)
         await idempotency.concern(tx, request, order.order_id)
         return await _intend(tx, resources, request, order, call_id=call_id, given=given)
 

@@ -18,9 +18,11 @@ SCOPES: Final = {
     "orders:read": "read orders and their timelines",
     "orders:write": "create, refresh, cancel, renew and fulfil orders",
     "refunds:write": "return money",
+    "refunds:approve": "approve or deny what another key wants returned",
     "events:read": "read events",
     "events:write": "deliver events again",
     "endpoints:write": "read, add and remove webhook endpoints",
+    "ledger:read": "read the books",
 }
 
 #: Long enough for any sentence; it is shown in lists and in refusals.

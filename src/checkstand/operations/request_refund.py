@@ -4,13 +4,15 @@ Nothing is sent to Binance here. Whoever asks hears that the refund is REQUESTED
 `refund.succeeded` or `refund.failed`, what became of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 from checkstand.domain import refunding
 from checkstand.domain.case import Case, Decision
+from checkstand.domain.limits import REFUND_WINDOW, LimitKind, needs_approval
 from checkstand.domain.money import Money
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import Refund
@@ -19,7 +21,7 @@ from checkstand.errors import Conflict, NotFound, Refused
 from checkstand.operations.answer_once import StoredAnswer, answer_once
 from checkstand.operations.change_order import order_not_found
 from checkstand.operations.resources import Resources
-from checkstand.storage import cases, payments, refunds
+from checkstand.storage import cases, limits, payments, refunds
 from checkstand.storage.database import Transaction
 from checkstand.storage.idempotency import KeyedRequest
 
@@ -37,6 +39,7 @@ class RefundWish:
     amount: Decimal | None  # None: all that is left
     payment_id: UUID | None  # None: the payment that paid the order
     reason: str | None
+    requester: str | None = None  # who asks, as `key:<id>`
 
 
 async def request_refund(
@@ -76,6 +79,7 @@ async def request_refund(
             )
             if not is_set_aside:
                 raise AssertionError("the payment is held, so what was left of it is still left")
+            refund = await _limited(tx, refund, now=now)
             decision = refunding.request(Decision.nothing(case), refund, now=now)
             await cases.save(tx, [decision], public_url=resources.policy.public_url)
             written = decision.case.refund(refund_id)
@@ -86,6 +90,23 @@ async def request_refund(
     answer = await resources.database.run(step, name="request_refund")
     resources.refunds_wake.up()
     return answer
+
+
+async def _limited(tx: Transaction, refund: Refund, *, now: datetime) -> Refund:
+    """Let a refund wait for a second person when it is above the account's limits."""
+    found = await limits.list_of(tx, refund.account_id)
+    currency = refund.amount.currency
+    kinds = (LimitKind.REFUNDED_PER_DAY, LimitKind.REFUNDS_PER_DAY)
+    if not any(found.find(kind, currency) for kind in kinds):
+        return refund
+    of_the_day = await limits.sum_refunds(
+        tx, refund.account_id, currency, since=now - REFUND_WINDOW
+    )
+    reason = needs_approval(found, of_the_day, refund)
+    if reason is None:
+        return refund
+    waits = f"waits for a second approver: {reason}"
+    return replace(refund, approval_reason=reason, failure=waits)
 
 
 def _known(known: Refund, wish: RefundWish) -> StoredAnswer:
@@ -152,5 +173,6 @@ def _refund_of(
         amount=Money(amount, payment.money.currency),
         requested_at=resources.clock.now(),
         requested_by="merchant",
+        requester=wish.requester,
         reason=wish.reason,
     )

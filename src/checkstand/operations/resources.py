@@ -10,10 +10,15 @@ from uuid import UUID
 
 from checkstand.ambient import Clock, Ids, Random
 from checkstand.deliveries.sender import Sender
+from checkstand.domain.budget import CALL_RATE, CallRate
+from checkstand.domain.retention import RetentionPolicy
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
+from checkstand.operations.call_budget import CallBudget
+from checkstand.operations.limit_book import LimitBook
 from checkstand.provider.gateway import Provider
 from checkstand.storage.database import Database
+from checkstand.storage.witness_file import WitnessFile
 from checkstand.vault import Vault
 
 #: How much longer a lease lives than the call it covers may take: time to write the answer. Too
@@ -53,8 +58,9 @@ class Policy:
     notice_age_max: timedelta = timedelta(seconds=300)  # an older notice is a hint
     confirm_above: Decimal | None = None  # a larger PAY_SUCCESS is a hint too; None: none is
     urgent_after: timedelta = timedelta(seconds=60)
-    idempotency_days: int = 30
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     allow_private_webhooks: bool = False
+    call_rate: CallRate = CALL_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,10 @@ class Resources:
     ids: Ids
     random: Random
     policy: Policy
+    witness: WitnessFile | None = None
     run_in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
+    budget: CallBudget = field(default_factory=CallBudget)
+    limits: LimitBook = field(default_factory=LimitBook)
     attempts_wake: Wake = field(default_factory=Wake)
     refunds_wake: Wake = field(default_factory=Wake)
     deliveries_wake: Wake = field(default_factory=Wake)

@@ -49,14 +49,8 @@ async def _settle_again(resources: Resources, which: _List, *, limit: int) -> in
     """Settle stored notices, each in a transaction of its own: one that cannot be applied must
     not hold back the others.
     """
-    received_after = resources.clock.now() - _GIVE_UP_AFTER
-
-    async def read(tx: Transaction) -> list[StoredNotice]:
-        return await which(tx, received_after=received_after, limit=limit)
-
-    stored = await resources.database.read(read)
-    for notice in stored:
-        again = VerifiedNotice(stored=notice, notification=_parse(notice))
+    stored = await _list(resources, which, limit=limit)
+    for again in stored:
         try:
             await settle_notices(resources, batch=[again], waits=True)
         except RowsHeld:
@@ -64,8 +58,23 @@ async def _settle_again(resources: Resources, which: _List, *, limit: int) -> in
         except DatabaseUnavailable:
             raise
         except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
-            _log.exception("a notice was not applied", notice_id=str(notice.notice_id))
+            _log.exception("a notice was not applied", notice_id=str(again.stored.notice_id))
     return len(stored)
+
+
+async def list_orphans(resources: Resources, *, limit: int) -> list[VerifiedNotice]:
+    """Read the newest notices that fitted nothing, as far as they could be understood."""
+    return await _list(resources, notices.list_orphans, limit=limit)
+
+
+async def _list(resources: Resources, which: _List, *, limit: int) -> list[VerifiedNotice]:
+    received_after = resources.clock.now() - _GIVE_UP_AFTER
+
+    async def read(tx: Transaction) -> list[StoredNotice]:
+        return await which(tx, received_after=received_after, limit=limit)
+
+    stored = await resources.database.read(read)
+    return [VerifiedNotice(stored=notice, notification=_parse(notice)) for notice in stored]
 
 
 def _parse(stored: StoredNotice) -> Notification | None:

@@ -5,7 +5,8 @@ sent, and whether it took effect is not known. Nothing here decides what follows
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -15,11 +16,15 @@ from checkstand.binance import (
     AsyncBinancePay,
     AsyncTransport,
     BinancePayError,
+    CallOptions,
     CreatedOrder,
     Goods,
+    RateLimited,
+    ServerFailed,
     UnitAmount,
 )
-from checkstand.domain.attempt import Attempt
+from checkstand.domain.attempt import Attempt, AttemptStatus
+from checkstand.domain.budget import Trouble
 from checkstand.domain.order import Goods as Line
 from checkstand.domain.order import Terms
 from checkstand.domain.refund import Refund
@@ -50,6 +55,10 @@ _LAST_OF_BASIC_PLANE: Final = 0xFFFF
 _BAD_VALUE: Final = frozenset({"400100", "400101", "400102"})
 
 
+#: Too many requests, and the firewall's two ways of saying so (reference 1.6).
+_UNWELCOME: Final = frozenset({403, 418, 429})
+
+
 class Outcome(StrEnum):
     """What a provider call led to."""
 
@@ -68,6 +77,7 @@ class Answer:
     summary: str
     report: Report | None = None
     merchant_id: str | None = None
+    trouble: Trouble = Trouble.NONE  # what it says about how welcome our calls are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +88,19 @@ class RefundAnswer:
     code: str | None
     summary: str
     report: RefundReport | None = None
+    trouble: Trouble = Trouble.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundOrder:
+    """An order of ours at Binance that our rows do not know, as a query tells of it."""
+
+    prepay_id: str | None
+    status: str
+    amount: Decimal
+    currency: str
+    transaction_id: str | None
+    pass_through_info: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +201,9 @@ class Provider:
         client = self._clients[attempt.credential_id]
         self._observer.before("binance /v2/order/query")
         try:
-            queried = await client.orders.query(merchant_trade_no=attempt.merchant_trade_no)
+            queried = await client.orders.query(
+                merchant_trade_no=attempt.merchant_trade_no, options=_patience_for(attempt)
+            )
         except BinancePayError as error:
             if error.code != _NOT_FOUND:
                 return _failed(error)
@@ -256,6 +281,28 @@ class Provider:
             report=report,
         )
 
+    async def find_order(self, credential_id: UUID, *, merchant_trade_no: str) -> FoundOrder | None:
+        """Ask about an order that our rows do not know. Raises BinancePayError."""
+        self._observer.before("binance /v2/order/query")
+        try:
+            found = await self._clients[credential_id].orders.query(
+                merchant_trade_no=merchant_trade_no
+            )
+        except BinancePayError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            return None
+        finally:
+            self._observer.after("binance /v2/order/query")
+        return FoundOrder(
+            prepay_id=found.prepay_id,
+            status=found.status,
+            amount=found.order_amount,
+            currency=found.currency,
+            transaction_id=found.transaction_id,
+            pass_through_info=found.pass_through_info,
+        )
+
     async def list_certificates(self, credential_id: UUID) -> dict[str, str]:
         """Fetch Binance's public keys, serial to PEM. Raises BinancePayError."""
         self._observer.before("binance /certificates")
@@ -269,7 +316,7 @@ class Provider:
             return answer
         if error.code == _DUPLICATE or attempt.sends > 1:
             # An earlier send may have landed: its refusal now is not a no. Ask.
-            return Answer(outcome=Outcome.UNKNOWN, code=error.code, summary=answer.summary)
+            return replace(answer, outcome=Outcome.UNKNOWN)
         message = (error.binance_message or "").lower()
         refused = Report(
             finding=Finding.REFUSED,
@@ -302,7 +349,25 @@ def _failed(error: BinancePayError) -> Answer:
         outcome = Outcome.REJECTED
     said = error.binance_message or str(error)
     summary = f"{error.code} {said}" if error.code else said
-    return Answer(outcome=outcome, code=error.code, summary=summary)
+    return Answer(outcome=outcome, code=error.code, summary=summary, trouble=trouble_of(error))
+
+
+def trouble_of(error: BinancePayError) -> Trouble:
+    """Say what an error means for our next calls."""
+    if isinstance(error, RateLimited) or error.http_status in _UNWELCOME:
+        return Trouble.TOO_MANY
+    failed = error.http_status is not None and error.http_status >= 500
+    return Trouble.SERVER_FAILED if failed or isinstance(error, ServerFailed) else Trouble.NONE
+
+
+def _patience_for(attempt: Attempt) -> CallOptions | None:
+    """Let a poll fail at once: its schedule is its patience, and heeds the budget.
+
+    Where the fate of a create is unknown a shopper waits, and the SDK tries again by itself.
+    """
+    if attempt.status in {AttemptStatus.PREPARED, AttemptStatus.SUBMITTING}:
+        return None
+    return CallOptions(max_retries=0)
 
 
 def _refund_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
@@ -318,14 +383,23 @@ def _refund_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
             waits_for_balance=error.code == _WALLET_SHORT,
         )
     return RefundAnswer(
-        outcome=failed.outcome, code=failed.code, summary=failed.summary, report=report
+        outcome=failed.outcome,
+        code=failed.code,
+        summary=failed.summary,
+        report=report,
+        trouble=failed.trouble,
     )
 
 
 def _refund_query_failed(error: BinancePayError, *, reference: str) -> RefundAnswer:
     failed = _failed(error)
     if error.code not in _NO_SUCH_REFUND:
-        return RefundAnswer(outcome=failed.outcome, code=failed.code, summary=failed.summary)
+        return RefundAnswer(
+            outcome=failed.outcome,
+            code=failed.code,
+            summary=failed.summary,
+            trouble=failed.trouble,
+        )
     absent = RefundReport(
         finding=RefundFinding.ABSENT,
         source=Source.QUERY,

@@ -4,7 +4,9 @@ Queries and notices speak two vocabularies for the same facts (reference 4.1), s
 table for each and they are never mixed.
 """
 
+from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from checkstand.binance import (
     CreatedOrder,
@@ -56,6 +58,27 @@ NOTICE_WORDS: Final = {
 def render_pass_through(attempt: Attempt) -> str:
     """Write what Binance keeps for us, by which an orphan can be explained."""
     return f"cs1:{attempt.account_id.hex}:{attempt.order_id.hex}:{attempt.attempt_id.hex}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What we have written into a Binance order: whose it is, and what for."""
+
+    account_id: UUID
+    order_id: UUID
+    attempt_id: UUID
+
+
+def parse_pass_through(text: str | None) -> Mark | None:
+    """Read our mark; None for anything that is none."""
+    version, *ids = (text or "").split(":")
+    if version != "cs1" or len(ids) != 3:
+        return None
+    try:
+        account_id, order_id, attempt_id = (UUID(hex=each) for each in ids)
+    except ValueError:
+        return None
+    return Mark(account_id=account_id, order_id=order_id, attempt_id=attempt_id)
 
 
 def report_of_creation(created: CreatedOrder, *, reference: str) -> Report:

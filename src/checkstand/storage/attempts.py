@@ -12,7 +12,7 @@ from uuid import UUID
 from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason, Links
 from checkstand.domain.case import Decision
 from checkstand.domain.money import Money
-from checkstand.storage.database import Row, Transaction, statement
+from checkstand.storage.database import Row, Transaction, render_rows, statement
 
 _COLUMNS = """
     account_id, order_id, attempt_id, number, status, credential_id, prepay_id, expected_amount,
@@ -40,17 +40,25 @@ _INSERT = statement(
 #: Written only under the lock on the attempt's order, so no version of its own is needed.
 _UPDATE = statement(
     "attempts.update",
-    f"""
+    """
     UPDATE attempts a
-       SET status = n.status, prepay_id = n.prepay_id, expected_amount = n.expected_amount,
-           expected_currency = n.expected_currency, expires_at = n.expires_at, links = n.links,
-           payer_active = n.payer_active, sends = n.sends, last_sent_at = n.last_sent_at,
-           absences = n.absences, last_absent_at = n.last_absent_at,
-           close_reason = n.close_reason, close_requested_at = n.close_requested_at,
-           closes = n.closes, close_accepted_at = n.close_accepted_at, ended_at = n.ended_at,
+       SET status = n.status, prepay_id = n.prepay_id,
+           expected_amount = (n.expected ->> 'amount')::numeric,
+           expected_currency = n.expected ->> 'currency', expires_at = n.expires_at,
+           links = n.links, payer_active = n.payer_active, sends = n.sends,
+           last_sent_at = n.last_sent_at, absences = n.absences,
+           last_absent_at = n.last_absent_at, close_reason = n.close_reason,
+           close_requested_at = n.close_requested_at, closes = n.closes,
+           close_accepted_at = n.close_accepted_at, ended_at = n.ended_at,
            hinted_at = n.hinted_at, asks = n.asks, due_at = n.due_at,
            lease_owner = n.lease_owner, lease_until = n.lease_until
-      FROM unnest({_TYPES}) AS n ({_COLUMNS})
+      FROM jsonb_to_recordset($1::jsonb) AS n (
+               account_id uuid, attempt_id uuid, status text, prepay_id text, expected jsonb,
+               expires_at timestamptz, links jsonb, payer_active bool, sends int,
+               last_sent_at timestamptz, absences int, last_absent_at timestamptz,
+               close_reason text, close_requested_at timestamptz, closes int,
+               close_accepted_at timestamptz, ended_at timestamptz, hinted_at timestamptz,
+               asks int, due_at timestamptz, lease_owner uuid, lease_until timestamptz)
      WHERE (a.account_id, a.attempt_id) = (n.account_id, n.attempt_id)
     """,
 )
@@ -101,16 +109,18 @@ _LOCK_FREE_OF_ORDERS = statement(
 #: The lease is taken on the attempt alone and in a transaction of its own: nothing else is held.
 #: Materialized, since a plan may run an IN's subquery once for each row: locked rows are skipped
 #: then, and every run brings other rows, past the limit.
-_CLAIM_DUE = statement(
-    "attempts.claim_due",
-    """
+_CLAIM = """
     WITH due AS MATERIALIZED (
         SELECT a.account_id, a.attempt_id
           FROM attempts a
          WHERE a.due_at <= $2 AND (a.lease_until IS NULL OR a.lease_until <= $2)
+           AND {which}
            AND NOT EXISTS (
                SELECT 1 FROM accounts c
                 WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL)
+           AND NOT EXISTS (
+               SELECT 1 FROM provider_rests p
+                WHERE p.account_id = a.account_id AND p.rest_until > $2 AND {rests})
          ORDER BY a.due_at, a.account_id, a.attempt_id
          LIMIT $4
            FOR UPDATE OF a SKIP LOCKED)
@@ -119,7 +129,25 @@ _CLAIM_DUE = statement(
       FROM due
      WHERE (u.account_id, u.attempt_id) = (due.account_id, due.attempt_id)
     RETURNING u.account_id, u.order_id, u.attempt_id
-    """,
+"""
+
+#: What somebody waits for: an order to be made, its fate to be known, a code to be closed. When
+#: Binance fails by itself, their own schedules are patient enough.
+_CLAIM_FIRST = statement(
+    "attempts.claim_first",
+    _CLAIM.format(
+        which="a.status IN ('PREPARED', 'SUBMITTING', 'CLOSING')", rests="p.trouble = 'too_many'"
+    ),
+)
+
+#: Everything else is a poll, and waits while its account has no call left for it.
+_CLAIM_POLLS = statement(
+    "attempts.claim_polls",
+    _CLAIM.format(
+        which="a.status NOT IN ('PREPARED', 'SUBMITTING', 'CLOSING')"
+        " AND a.account_id <> ALL ($5::uuid[])",
+        rests="true",
+    ),
 )
 
 #: One question for both ways of finding, since it is asked for every group of notices.
@@ -179,11 +207,30 @@ _FIND_QR = statement(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollAllowance:
+    """How many polls may be claimed in all, and of which accounts none."""
+
+    most: int
+    none_of: Sequence[UUID] = ()
+
+
 async def claim_due(
     tx: Transaction, *, owner: UUID, now: datetime, until: datetime, limit: int
 ) -> list[tuple[UUID, UUID, UUID]]:
-    """Take leases on attempts whose time has come; return (account_id, order_id, attempt_id)."""
-    rows = await tx.rows(_CLAIM_DUE, owner, now, until, limit)
+    """Take leases on attempts whose time has come and that somebody waits for.
+
+    Return (account_id, order_id, attempt_id).
+    """
+    rows = await tx.rows(_CLAIM_FIRST, owner, now, until, limit)
+    return [(row["account_id"], row["order_id"], row["attempt_id"]) for row in rows]
+
+
+async def claim_polls(
+    tx: Transaction, *, owner: UUID, now: datetime, until: datetime, allowed: PollAllowance
+) -> list[tuple[UUID, UUID, UUID]]:
+    """Take leases on attempts that are asked about from time to time, as far as is allowed."""
+    rows = await tx.rows(_CLAIM_POLLS, owner, now, until, allowed.most, list(allowed.none_of))
     return [(row["account_id"], row["order_id"], row["attempt_id"]) for row in rows]
 
 
@@ -300,7 +347,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     after = [a for d in decisions for a in d.case.attempts]
     changed = [a for a in after if a.attempt_id in known and a != known[a.attempt_id]]
     if changed:
-        await tx.run(_UPDATE, *_columns(changed))
+        await tx.run(_UPDATE, render_rows(changed))
     await insert(tx, [a for a in after if a.attempt_id not in known])
 
 

@@ -8,30 +8,26 @@ from uuid import UUID
 from checkstand.domain.case import Decision
 from checkstand.domain.event import URGENT
 from checkstand.domain.view import render_event
-from checkstand.storage.database import Transaction, statement
+from checkstand.storage.database import Transaction, render_rows, statement
 
-_INSERT = statement(
-    "events.insert",
+#: The events, and a delivery of each to every endpoint of its account.
+_APPEND = statement(
+    "events.append",
     """
-    INSERT INTO events (account_id, event_id, order_id, order_version, type, created_at, body)
-    SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::timestamptz[], $7::text[]
-    )
-    """,
-)
-
-_OWE = statement(
-    "deliveries.owe",
-    """
+    WITH told AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset($1::jsonb) AS n (
+            account_id uuid, event_id uuid, order_id uuid, order_version int, type text,
+            created_at timestamptz, body text, urgent bool)
+    ), written AS (
+        INSERT INTO events (account_id, event_id, order_id, order_version, type, created_at, body)
+        SELECT account_id, event_id, order_id, order_version, type, created_at, body FROM told)
     INSERT INTO deliveries (
         account_id, event_id, endpoint_id, order_id, order_version, urgent, status, lets_next_go,
         tries, created_at, due_at
     )
     SELECT n.account_id, n.event_id, e.endpoint_id, n.order_id, n.order_version, n.urgent,
            'pending', false, 0, n.created_at, n.created_at
-      FROM unnest(
-               $1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::bool[], $6::timestamptz[]
-           ) AS n (account_id, event_id, order_id, order_version, urgent, created_at)
+      FROM told n
       JOIN webhook_endpoints e ON e.account_id = n.account_id AND e.disabled_at IS NULL
     """,
 )
@@ -50,6 +46,9 @@ _CLAIM = statement(
                SELECT 1 FROM webhook_endpoints w
                 WHERE (w.account_id, w.endpoint_id) = (c.account_id, c.endpoint_id)
                   AND w.disabled_at IS NULL)
+           AND NOT EXISTS (
+               SELECT 1 FROM recoveries v
+                WHERE v.account_id = c.account_id AND v.finished_at IS NULL)
            AND ((c.urgent AND c.created_at <= $4)
                 OR NOT EXISTS (
                     SELECT 1 FROM deliveries p
@@ -129,19 +128,22 @@ class Owed:
 
 async def append(tx: Transaction, decisions: Sequence[Decision], *, public_url: str) -> None:
     """Write the events of decisions, and a delivery to every endpoint of their account."""
-    told = [(event, d.case) for d in decisions for event in d.events]
-    if not told:
-        return
-    events = [event for event, _ in told]
-    bodies = [render_event(event, case, public_url=public_url) for event, case in told]
-    accounts = [e.account_id for e in events]
-    ids = [e.event_id for e in events]
-    orders = [e.order_id for e in events]
-    versions = [e.order_version for e in events]
-    moments = [e.created_at for e in events]
-    types = [e.type for e in events]
-    await tx.run(_INSERT, accounts, ids, orders, versions, types, moments, bodies)
-    await tx.run(_OWE, accounts, ids, orders, versions, [t in URGENT for t in types], moments)
+    told = [
+        {
+            "account_id": event.account_id,
+            "event_id": event.event_id,
+            "order_id": event.order_id,
+            "order_version": event.order_version,
+            "type": event.type,
+            "created_at": event.created_at,
+            "body": render_event(event, d.case, public_url=public_url),
+            "urgent": event.type in URGENT,
+        }
+        for d in decisions
+        for event in d.events
+    ]
+    if told:
+        await tx.run(_APPEND, render_rows(told))
 
 
 async def claim_due(

@@ -117,6 +117,19 @@ async def _apply_missing(connection: Any) -> list[Migration]:
     return missing
 
 
+async def prepare_role(connection: Any) -> None:
+    """Make the application's role and let this user become it; also amid others who do so."""
+    for number in range(1, _MEETINGS_MAX + 1):
+        try:
+            await _ensure_role(connection)
+        except _MET_ANOTHER:
+            if number == _MEETINGS_MAX:
+                raise
+            await asyncio.sleep(0.01 * number)
+        else:
+            return
+
+
 async def _prepare(connection: Any) -> None:
     """Make what is needed before there is a table to lock; again when somebody else does too."""
     for number in range(1, _MEETINGS_MAX + 1):

@@ -6,22 +6,23 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from checkstand.domain.case import Decision
+from checkstand.domain.case import Decision, Step
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.order import Goods, Order, OrderStatus, Terms
-from checkstand.storage.database import Row, Transaction, statement
+from checkstand.storage.database import Row, Transaction, render_rows, statement
 
 COLUMNS = """
     account_id, order_id, merchant_order_id, cart_id, status, previous_status, version, amount,
     currency, fiat_amount, fiat_currency, terms, checkout_token, created_at, expires_at,
-    settled_by, paid_at, fulfilled_at, cancel_requested_at
+    settled_by, paid_at, fulfilled_at, cancel_requested_at, buyer_reference, client_ip
 """
 
 _INSERT = statement(
     "orders.insert",
     f"""
     INSERT INTO orders ({COLUMNS})
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+            $20, $21)
     ON CONFLICT DO NOTHING
     RETURNING order_id
     """,
@@ -81,11 +82,10 @@ _UPDATE = statement(
        SET status = n.status, previous_status = n.previous_status, version = n.version,
            settled_by = n.settled_by, paid_at = n.paid_at, fulfilled_at = n.fulfilled_at,
            cancel_requested_at = n.cancel_requested_at
-      FROM unnest(
-               $1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::uuid[],
-               $8::timestamptz[], $9::timestamptz[], $10::timestamptz[]
-           ) AS n (account_id, order_id, version_before, status, previous_status, version,
-                   settled_by, paid_at, fulfilled_at, cancel_requested_at)
+      FROM jsonb_to_recordset($1::jsonb) AS n (
+               account_id uuid, order_id uuid, version_before int, status text,
+               previous_status text, version int, settled_by uuid, paid_at timestamptz,
+               fulfilled_at timestamptz, cancel_requested_at timestamptz)
      WHERE (o.account_id, o.order_id, o.version) = (n.account_id, n.order_id, n.version_before)
     RETURNING o.order_id
     """,
@@ -97,10 +97,9 @@ _INSERT_HISTORY = statement(
     INSERT INTO order_history (
         account_id, order_id, version, previous_status, status, actor, reason, reference, at
     )
-    SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::text[], $9::timestamptz[]
-    )
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS n (
+        account_id uuid, order_id uuid, version int, previous_status text, status text,
+        actor text, reason text, reference text, at timestamptz)
     """,
 )
 
@@ -120,6 +119,9 @@ _LIST_TO_EXPIRE = statement(
        AND NOT EXISTS (
            SELECT 1 FROM accounts c
             WHERE c.account_id = o.account_id AND c.halted_reason IS NOT NULL)
+       AND NOT EXISTS (
+           SELECT 1 FROM recoveries v
+            WHERE v.account_id = o.account_id AND v.finished_at IS NULL)
      ORDER BY o.expires_at, o.account_id, o.order_id
      LIMIT $2
     """,
@@ -155,6 +157,8 @@ async def insert(tx: Transaction, order: Order) -> bool:
         order.paid_at,
         order.fulfilled_at,
         order.cancel_requested_at,
+        terms.buyer_reference,
+        terms.client_ip,
     )
     return row is not None
 
@@ -208,41 +212,46 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     changed = [d for d in decisions if d.case.order != d.before.order]
     if not changed:
         return
-    after = [d.case.order for d in changed]
-    rows = await tx.rows(
-        _UPDATE,
-        [o.account_id for o in after],
-        [o.order_id for o in after],
-        [d.before.order.version for d in changed],
-        [o.status for o in after],
-        [o.previous_status for o in after],
-        [o.version for o in after],
-        [o.settled_by for o in after],
-        [o.paid_at for o in after],
-        [o.fulfilled_at for o in after],
-        [o.cancel_requested_at for o in after],
-    )
+    rows = await tx.rows(_UPDATE, render_rows([_render_change(decision) for decision in changed]))
     if len(rows) != len(changed):
         raise MovedFirst(f"{len(changed)} orders decided, {len(rows)} written")
 
 
+def _render_change(decision: Decision) -> dict[str, object]:
+    order = decision.case.order
+    return {
+        "account_id": order.account_id,
+        "order_id": order.order_id,
+        "version_before": decision.before.order.version,
+        "status": order.status,
+        "previous_status": order.previous_status,
+        "version": order.version,
+        "settled_by": order.settled_by,
+        "paid_at": order.paid_at,
+        "fulfilled_at": order.fulfilled_at,
+        "cancel_requested_at": order.cancel_requested_at,
+    }
+
+
 async def append_history(tx: Transaction, decisions: Sequence[Decision]) -> None:
     """Write one history row for each version that decisions made."""
-    lines = [(d.case.order, step) for d in decisions for step in d.steps]
-    if not lines:
-        return
-    await tx.run(
-        _INSERT_HISTORY,
-        [order.account_id for order, _ in lines],
-        [order.order_id for order, _ in lines],
-        [step.version for _, step in lines],
-        [step.previous_status for _, step in lines],
-        [step.status for _, step in lines],
-        [step.actor for _, step in lines],
-        [step.reason for _, step in lines],
-        [step.reference for _, step in lines],
-        [step.at for _, step in lines],
-    )
+    lines = [_render_step(d.case.order, step) for d in decisions for step in d.steps]
+    if lines:
+        await tx.run(_INSERT_HISTORY, render_rows(lines))
+
+
+def _render_step(order: Order, step: Step) -> dict[str, object]:
+    return {
+        "account_id": order.account_id,
+        "order_id": order.order_id,
+        "version": step.version,
+        "previous_status": step.previous_status,
+        "status": step.status,
+        "actor": step.actor,
+        "reason": step.reason,
+        "reference": step.reference,
+        "at": step.at,
+    }
 
 
 def parse(row: Row) -> Order:
@@ -300,6 +309,8 @@ def _parse_terms(row: Row) -> Terms:
     return Terms(
         merchant_order_id=row["merchant_order_id"],
         cart_id=row["cart_id"],
+        buyer_reference=row["buyer_reference"],
+        client_ip=row["client_ip"],
         price=_parse_money(row["amount"], row["currency"]),
         fiat_price=_parse_money(row["fiat_amount"], row["fiat_currency"]),
         **rest,

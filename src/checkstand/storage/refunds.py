@@ -42,6 +42,10 @@ _COLUMN_TYPES: Final = {
     "due_at": "timestamptz",
     "lease_owner": "uuid",
     "lease_until": "timestamptz",
+    "requester": "text",
+    "approval_reason": "text",
+    "approved_by": "text",
+    "approved_at": "timestamptz",
 }
 _COLUMNS = ", ".join(_COLUMN_TYPES)
 _ARRAYS = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(_COLUMN_TYPES.values(), 1))
@@ -88,6 +92,13 @@ _CLAIM_DUE = statement(
            AND NOT EXISTS (
                SELECT 1 FROM accounts c
                 WHERE c.account_id = r.account_id AND c.halted_reason IS NOT NULL)
+           AND NOT EXISTS (
+               SELECT 1 FROM provider_rests p
+                WHERE p.account_id = r.account_id AND p.rest_until > $2
+                  AND p.trouble = 'too_many')
+           AND NOT EXISTS (
+               SELECT 1 FROM recoveries v
+                WHERE v.account_id = r.account_id AND v.finished_at IS NULL)
          ORDER BY r.due_at, r.account_id, r.refund_id
          LIMIT $4
            FOR UPDATE OF r SKIP LOCKED)

@@ -4,7 +4,8 @@ It must wrap the finished application (`ContentPolicy(app)`), not be listed amon
 middleware: those sit inside the handler that answers 500, and its page needs the policy too.
 """
 
-from starlette.datastructures import MutableHeaders
+from typing import Final
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Nothing inline, nothing from elsewhere, no frame around us. Chrome holds form-action against
@@ -32,6 +33,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+#: As they go out; every answer of the gateway passes here.
+_PAIRS: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+_NAMES: Final = frozenset(name for name, _ in _PAIRS)
 
 
 class ContentPolicy:
@@ -48,9 +52,8 @@ class ContentPolicy:
 
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
+                own = [pair for pair in message.get("headers", ()) if pair[0] not in _NAMES]
+                message["headers"] = own + _PAIRS
             await send(message)
 
         await self.app(scope, receive, send_with_policy)

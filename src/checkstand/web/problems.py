@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -48,6 +48,7 @@ _STATUS_OF_CODE: Final = {
     "api_key_missing": 401,
     "api_key_unknown": 401,
     "scope_missing": 403,
+    "approver_is_requester": 403,
     "notice_path_unknown": 404,
     "notice_not_genuine": 401,
     "notice_not_ours": 401,
@@ -113,7 +114,7 @@ def render_error(error: CheckstandError) -> JSONResponse:
     return problem(status, error.code, error.message, field=error.field, headers=headers, **facts)
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Let every error of the app leave as a problem."""
 
     async def ours(_request: Request, error: Exception) -> Response:

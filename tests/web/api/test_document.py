@@ -121,3 +121,6 @@ async def test_answers_hold_what_the_document_says_no_more_and_no_less(door: Any
     fits((await door.send("GET", f"{orders}/{created.json['order_id']}/timeline")).json, "Timeline")
     fits((await door.send("GET", "/api/events")).json, "EventList")
     fits((await door.send("GET", "/api/webhook-endpoints")).json, "EndpointList")
+    fits((await door.send("GET", "/api/ledger/balances")).json, "BalanceList")
+    fits((await door.send("GET", "/api/ledger/transfers")).json, "TransferList")
+    fits((await door.send("GET", "/api/ledger/unknown-fees")).json, "UnknownFeeList")

@@ -1,9 +1,11 @@
 """The API's words: what a request may hold and what an answer holds. Amounts are text."""
 
 import hashlib
+import ipaddress
 import json
 import re
 import unicodedata
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -61,8 +63,9 @@ def _address(text: str) -> str:
     return text
 
 
-def _fingerprint(model: BaseModel, *about: str) -> bytes:
-    fields = json.dumps([model.model_dump(), *about], sort_keys=True, default=_canonical)
+def _fingerprint(model: BaseModel, *about: str, left_out: AbstractSet[str] = frozenset()) -> bytes:
+    dumped = model.model_dump(exclude=set(left_out))
+    fields = json.dumps([dumped, *about], sort_keys=True, default=_canonical)
     return hashlib.sha256(fields.encode()).digest()
 
 
@@ -70,6 +73,19 @@ def _coins(text: str) -> str:
     if not _COINS.fullmatch(text):
         raise ValueError("must list upper-case asset codes with commas, such as USDT,BNB")
     return text
+
+
+def _client_address(text: str) -> str:
+    """Read an IP address. Of IPv6 the first half is kept: the rest is the buyer's to change."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("must be an IP address such as 203.0.113.7 or 2001:db8::1") from None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
 
 
 def _amount(value: Any) -> Decimal:
@@ -83,6 +99,9 @@ Amount = Annotated[
 ]
 Crypto = Annotated[StrictStr, AfterValidator(parse_crypto), Field(examples=["USDT"])]
 Fiat = Annotated[StrictStr, AfterValidator(parse_fiat), Field(examples=["EUR"])]
+ClientAddress = Annotated[
+    StrictStr, Field(max_length=45, examples=["203.0.113.7"]), AfterValidator(_client_address)
+]
 Address = Annotated[StrictStr, Field(max_length=512), AfterValidator(_address)]
 
 
@@ -131,6 +150,12 @@ class NewOrder(BaseModel):
     cart_id: Text128 | None = None
     metadata: Annotated[dict[Text40, Text500], Field(max_length=20)] = {}
     terminal: Literal["WEB", "WAP", "APP", "MINI_PROGRAM", "OTHERS"] = "WEB"
+    buyer_reference: Annotated[
+        Text128 | None, Field(description="Your own id of the buyer, for limits; forgotten later.")
+    ] = None
+    client_ip: Annotated[
+        ClientAddress | None, Field(description="The buyer's address, for limits; forgotten later.")
+    ] = None
 
     @model_validator(mode="after")
     def _has_one_price(self) -> Self:
@@ -176,11 +201,18 @@ class NewOrder(BaseModel):
             cart_id=self.cart_id,
             terminal=self.terminal,
             metadata=self.metadata,
+            buyer_reference=self.buyer_reference,
+            client_ip=self.client_ip,
         )
 
     def fingerprint(self) -> bytes:
-        """Hash the parsed fields: the same request however its JSON was written."""
-        return _fingerprint(self)
+        """Hash the parsed fields: the same request however its JSON was written.
+
+        Where the buyer sat when it was sent is no part of what was asked for. A buyer counts where
+        one is named, so that requests from before there was such a field keep their hash.
+        """
+        left_out = {"client_ip"} | ({"buyer_reference"} if self.buyer_reference is None else set())
+        return _fingerprint(self, left_out=left_out)
 
 
 class NewRefund(BaseModel):
@@ -238,6 +270,21 @@ class OrderFilters(_Filters):
 
 class EventFilters(_Filters):
     """Which events are listed."""
+
+    after_position: Annotated[
+        int | None,
+        Field(ge=0, le=2**63 - 1, description="Read the feed behind this position; 0 begins it."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if self.after_position is not None and self.starting_after is not None:
+            raise PydanticCustomError(
+                "place",
+                "give either starting_after or after_position",
+                {"field": "after_position"},
+            )
+        return self
 
 
 class PaymentView(BaseModel):
@@ -367,12 +414,16 @@ class DeliveryView(BaseModel):
 class EventView(BaseModel):
     """An event as it was delivered, and how its deliveries stand."""
 
+    position: Annotated[
+        int | None,
+        Field(description="Its place in the feed; null until it has one, moments after it."),
+    ]
     event: dict[str, Any]
     deliveries: list[DeliveryView]
 
 
 class EventList(BaseModel):
-    """A page of events, newest first."""
+    """A page of events, newest first; with `after_position` in the order of the feed."""
 
     data: list[EventView]
     has_more: bool

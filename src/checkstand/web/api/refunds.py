@@ -1,12 +1,23 @@
 """Refunds over HTTP."""
 
+from uuid import UUID
+
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
+from checkstand.domain.account import ApiKey
 from checkstand.domain.view import render_refund
+from checkstand.errors import NotFound
+from checkstand.operations.approve_refund import approve_refund, deny_refund
 from checkstand.operations.request_refund import RefundWish, request_refund
 from checkstand.queries.list_orders import find_order
-from checkstand.web.api.access import CanReadOrders, CanRefund, House, IdempotencyKey
+from checkstand.web.api.access import (
+    CanApproveRefunds,
+    CanReadOrders,
+    CanRefund,
+    House,
+    IdempotencyKey,
+)
 from checkstand.web.api.models import NewRefund, RefundList, RefundView
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.orders import order_not_found, parse_order_id
@@ -40,6 +51,7 @@ async def create(
             amount=refund.amount,
             payment_id=refund.payment_id,
             reason=refund.reason,
+            requester=_identity(caller),
         ),
         key=key,
         request_hash=refund.fingerprint(about=str(parsed)),
@@ -61,3 +73,58 @@ async def list_(resources: House, caller: CanReadOrders, order_id: str) -> JSONR
     if case is None:
         raise order_not_found(order_id)
     return JSONResponse({"data": [render_refund(refund) for refund in case.refunds]})
+
+
+@router.post(
+    "/{order_id}/refunds/{refund_id}/approve",
+    name="approve_refund",
+    summary="Approve a refund above the limits",
+    response_model=RefundView,
+    responses=problems(404, 409),
+)
+async def approve(
+    resources: House, caller: CanApproveRefunds, order_id: str, refund_id: str
+) -> JSONResponse:
+    """Let a refund go that waits for a second approver. Another key than the one that asked."""
+    refund = await approve_refund(
+        resources,
+        account_id=caller.account_id,
+        order_id=parse_order_id(order_id),
+        refund_id=_refund_id(refund_id),
+        approver=_identity(caller),
+    )
+    return JSONResponse(render_refund(refund))
+
+
+@router.post(
+    "/{order_id}/refunds/{refund_id}/deny",
+    name="deny_refund",
+    summary="Deny a refund above the limits",
+    response_model=RefundView,
+    responses=problems(404, 409),
+)
+async def deny(
+    resources: House, caller: CanApproveRefunds, order_id: str, refund_id: str
+) -> JSONResponse:
+    """End a refund that waits for a second approver: nothing goes back."""
+    refund = await deny_refund(
+        resources,
+        account_id=caller.account_id,
+        order_id=parse_order_id(order_id),
+        refund_id=_refund_id(refund_id),
+        approver=_identity(caller),
+    )
+    return JSONResponse(render_refund(refund))
+
+
+def _identity(caller: ApiKey) -> str:
+    return f"key:{caller.key_id}"
+
+
+def _refund_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(
+            "refund_not_found", f"there is no refund {text[:64]!r}", field="refund_id"
+        ) from None

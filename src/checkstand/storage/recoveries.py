@@ -1,0 +1,236 @@
+"""Recoveries: what a restored database holds back, and what it still has to ask.
+
+While one is not finished the claims of refunds and deliveries, the list of orders to expire and
+the plan of a close read its row themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from checkstand.storage.database import Transaction, statement
+
+_NEWEST = statement(
+    "recoveries.newest",
+    """
+    SELECT account_id, epoch, began_at, cause, made_since, finished_at, finished_by, reason
+      FROM recoveries WHERE account_id = $1 ORDER BY epoch DESC
+    """,
+)
+_LOCK_ACCOUNT = statement(
+    "recoveries.lock_account",
+    "SELECT account_id FROM accounts WHERE account_id = $1 ORDER BY account_id FOR UPDATE",
+)
+_INSERT = statement(
+    "recoveries.insert",
+    """
+    INSERT INTO recoveries (account_id, epoch, began_at, cause, made_since)
+    VALUES ($1, $2, $3, $4, $5)
+    """,
+)
+_FINISH = statement(
+    "recoveries.finish",
+    """
+    UPDATE recoveries SET finished_at = $3, finished_by = $4, reason = $5, unasked = $6
+     WHERE account_id = $1 AND epoch = $2 AND finished_at IS NULL
+    RETURNING epoch
+    """,
+)
+_IS_OPEN = statement(
+    "recoveries.is_open",
+    "SELECT 1 FROM recoveries WHERE account_id = $1 AND finished_at IS NULL",
+)
+#: It may have been sent after the backup: only asking tells. Under the same number a second send
+#: at most repeats the first.
+_DOUBT_ATTEMPTS = statement(
+    "recoveries.doubt_attempts",
+    """
+    UPDATE attempts SET status = 'SUBMITTING', sends = sends + 1, last_sent_at = $2
+     WHERE account_id = $1 AND status = 'PREPARED'
+    """,
+)
+#: Ends that nothing can come after are left out: Binance refused it, or never had it.
+_SCOPE = statement(
+    "recovery_attempts.insert",
+    """
+    INSERT INTO recovery_attempts (account_id, epoch, attempt_id, order_id)
+    SELECT a.account_id, $2, a.attempt_id, a.order_id
+      FROM attempts a
+     WHERE a.account_id = $1 AND a.status NOT IN ('REJECTED', 'NEVER_EXISTED')
+       AND (a.created_at >= $3
+            OR a.status IN ('SUBMITTING', 'OPEN', 'CLOSING')
+            OR EXISTS (
+                SELECT 1 FROM payments p
+                 WHERE (p.account_id, p.attempt_id) = (a.account_id, a.attempt_id)
+                   AND p.received_at >= $3))
+    """,
+)
+_MAKE_DUE = statement(
+    "recoveries.make_due",
+    """
+    UPDATE attempts a SET due_at = $3, lease_owner = NULL, lease_until = NULL
+      FROM recovery_attempts r
+     WHERE (r.account_id, r.attempt_id) = (a.account_id, a.attempt_id)
+       AND r.account_id = $1 AND r.epoch = $2
+    """,
+)
+_DOUBT_REFUNDS = statement(
+    "recoveries.doubt_refunds",
+    """
+    UPDATE refunds
+       SET in_doubt = true, sends = greatest(sends, 1), checked_at = $2,
+           last_sent_at = coalesce(last_sent_at, $2), lease_owner = NULL, lease_until = NULL
+     WHERE account_id = $1 AND status IN ('REQUESTED', 'SENT', 'UNKNOWN') AND NOT is_elsewhere
+    """,
+)
+#: The one whose turn it is may be on its way: it is asked about before it is sent again.
+_ASK_REFUNDS = statement(
+    "recoveries.ask_refunds",
+    """
+    UPDATE refunds r SET status = 'UNKNOWN', due_at = $2
+     WHERE r.account_id = $1 AND r.status = 'REQUESTED' AND r.due_at IS NOT NULL
+       AND NOT EXISTS (
+           SELECT 1 FROM refunds o
+            WHERE (o.account_id, o.payment_id) = (r.account_id, r.payment_id)
+              AND o.refund_id <> r.refund_id
+              AND (o.status IN ('SENT', 'UNKNOWN')
+                   OR (o.status = 'REQUESTED' AND o.due_at IS NOT NULL
+                       AND o.refund_id < r.refund_id)))
+    """,
+)
+_PROGRESS = statement(
+    "recovery_attempts.progress",
+    """
+    SELECT count(*) AS number,
+           count(*) FILTER (WHERE EXISTS (
+               SELECT 1 FROM calls c
+                WHERE (c.account_id, c.order_id, c.attempt_id)
+                    = (r.account_id, r.order_id, r.attempt_id)
+                  AND c.started_at >= $3 AND c.outcome IN ('accepted', 'rejected'))) AS asked
+      FROM recovery_attempts r
+     WHERE r.account_id = $1 AND r.epoch = $2
+    """,
+)
+_HELD = statement(
+    "recoveries.held",
+    """
+    SELECT (SELECT count(*) FROM deliveries
+             WHERE account_id = $1 AND status = 'pending') AS deliveries,
+           (SELECT count(*) FROM refunds
+             WHERE account_id = $1 AND due_at IS NOT NULL) AS refunds
+    """,
+)
+_FIND_WITNESS = statement("witnesses.find", "SELECT seen_at FROM witnesses WHERE account_id = $1")
+_INSERT_WITNESS = statement(
+    "witnesses.insert",
+    """
+    INSERT INTO witnesses (account_id, seen_at) VALUES ($1, $2)
+    ON CONFLICT DO NOTHING
+    RETURNING account_id
+    """,
+)
+_UPDATE_WITNESS = statement(
+    "witnesses.update",
+    "UPDATE witnesses SET seen_at = $2 WHERE account_id = $1 AND seen_at < $2",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """One time an account's database was put back to an earlier point."""
+
+    account_id: UUID
+    epoch: int
+    began_at: datetime
+    cause: str
+    made_since: datetime
+    finished_at: datetime | None
+    finished_by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a recovery is, and what it holds back."""
+
+    to_ask: int
+    asked: int
+    deliveries_held: int
+    refunds_held: int
+
+    @property
+    def unasked(self) -> int:
+        """Return how many attempts Binance has not been asked about."""
+        return self.to_ask - self.asked
+
+
+async def hold_account(tx: Transaction, account_id: UUID) -> None:
+    """Let one at a time begin or finish a recovery."""
+    await tx.row(_LOCK_ACCOUNT, account_id)
+
+
+async def list_of(tx: Transaction, account_id: UUID) -> Sequence[Recovery]:
+    """Read an account's recoveries, newest first."""
+    return [Recovery(**dict(row)) for row in await tx.rows(_NEWEST, account_id)]
+
+
+async def is_open(tx: Transaction, account_id: UUID) -> bool:
+    """Say whether an account is in recovery."""
+    return await tx.row(_IS_OPEN, account_id) is not None
+
+
+async def begin(
+    tx: Transaction,
+    account_id: UUID,
+    *,
+    epoch: int,
+    cause: str,
+    made_since: datetime,
+    now: datetime,
+) -> None:
+    """Write a recovery, doubt what may have been sent since, and make all of it due."""
+    await tx.run(_INSERT, account_id, epoch, now, cause, made_since)
+    await tx.run(_DOUBT_ATTEMPTS, account_id, now)
+    await tx.run(_SCOPE, account_id, epoch, made_since)
+    await tx.run(_MAKE_DUE, account_id, epoch, now)
+    await tx.run(_DOUBT_REFUNDS, account_id, now)
+    await tx.run(_ASK_REFUNDS, account_id, now)
+
+
+async def progress_of(tx: Transaction, recovery: Recovery) -> Progress:
+    """Count what was asked and what is held."""
+    (asked,) = await tx.rows(_PROGRESS, recovery.account_id, recovery.epoch, recovery.began_at)
+    (held,) = await tx.rows(_HELD, recovery.account_id)
+    return Progress(
+        to_ask=asked["number"],
+        asked=asked["asked"],
+        deliveries_held=held["deliveries"],
+        refunds_held=held["refunds"],
+    )
+
+
+async def finish(
+    tx: Transaction,
+    recovery: Recovery,
+    *,
+    now: datetime,
+    by: str,
+    reason: str | None,
+    unasked: int,
+) -> bool:
+    """End a recovery; False when it was over."""
+    place = (recovery.account_id, recovery.epoch)
+    return await tx.row(_FINISH, *place, now, by, reason, unasked) is not None
+
+
+async def find_witness(tx: Transaction, account_id: UUID) -> datetime | None:
+    """Return when a gateway was last here, as the database has it."""
+    row = await tx.row(_FIND_WITNESS, account_id)
+    return row["seen_at"] if row else None
+
+
+async def witness(tx: Transaction, account_id: UUID, *, now: datetime) -> None:
+    """Write down that a gateway was here now."""
+    if await tx.row(_INSERT_WITNESS, account_id, now) is None:
+        await tx.run(_UPDATE_WITNESS, account_id, now)
