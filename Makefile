@@ -3,12 +3,13 @@
 SHELL = /bin/sh
 BIN = .venv/bin
 
-.PHONY: help install demo test crash check format lock clean
+.PHONY: help install demo test torture crash check format lock clean
 
 help:
 	@echo "make demo          start everything with the simulator and print a checkout page to open"
 	@echo "make demo AUTO=1   the same purchase without a person; prints the order's timeline"
 	@echo "make test          run every test (installs what it needs, the browser included)"
+	@echo "make torture       SEEDS=1000 BASE=0: simulate so many seeds; STATE=file remembers, to go on"
 	@echo "make crash         kill -9 at every point of every path, and write docs/crash-matrix.md (an hour)"
 	@echo "make crash PATH_=pay POINT=commit   only these cells; RESUME=1 goes on with the last run"
 	@echo "make check         style, types and layers"
@@ -28,6 +29,11 @@ test:
 	@sh scripts/bootstrap dev
 	@sh scripts/install-browser
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+torture:
+	@sh scripts/bootstrap dev
+	@exec $(BIN)/python -m torture run --seeds $${SEEDS:-1000} --base $${BASE:-0} \
+	  $${STATE:+--state "$$STATE"}
 
 crash:
 	@sh scripts/bootstrap dev

@@ -32,9 +32,12 @@ from checkstand.web.notices import build_notice_door
 from checkstand.web.problems import install
 
 
-def build_gateway(resources: Resources, *, desk: NoticeDesk) -> ASGIApp:
-    """Put the doors together behind the content policy and the body's limits."""
-    app, notices = build_app(resources), build_notice_door(desk)
+def build_gateway(resources: Resources, *, desk: NoticeDesk, app: ASGIApp | None = None) -> ASGIApp:
+    """Put the doors together behind the content policy and the body's limits.
+
+    `app` is what `build_app` made of the same resources, if that was called before.
+    """
+    app, notices = app or build_app(resources), build_notice_door(desk)
 
     async def fork(scope: Scope, receive: Receive, send: Send) -> None:
         is_notice = scope["type"] == "http" and scope["path"].startswith(NOTICES)
