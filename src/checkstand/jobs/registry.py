@@ -16,6 +16,7 @@ from checkstand.operations.deliver_event import (
     deliver_event,
 )
 from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.fetch_reports import reconcile_recent_days, take_balances
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
@@ -84,4 +85,7 @@ CHORES: Final = (
     # Binance publishes no rotation timetable; an unknown serial refetches at once anyway.
     Chore(name="refresh certificates", run=refresh_all_certificates, every_seconds=1800),
     Chore(name="prune keys", run=prune_keys, every_seconds=3600),
+    # The first look after midnight opens a day: the sooner it comes, the less moves before it.
+    Chore(name="take balances", run=take_balances, every_seconds=300),
+    Chore(name="reconcile recent days", run=reconcile_recent_days, every_seconds=6 * 3600),
 )

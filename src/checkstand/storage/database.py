@@ -8,7 +8,7 @@ passes an observer.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -92,6 +92,23 @@ class Transaction:
         """Run a statement for its effect."""
         await self.rows(sql, *values)
 
+    async def parts(self, sql: Statement, *values: Any, size: int) -> AsyncIterator[Sequence[Row]]:
+        """Run a statement and yield its rows a few at a time, however many there are.
+
+        Other statements may be run in between; the rows are those of the moment it began.
+        """
+        self._observer.before(sql.name)
+        cursor = await self._connection.cursor(sql.text, *values)
+        while rows := await cursor.fetch(size):
+            yield rows
+        self._observer.after(sql.name)
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write many new rows of one table at once. Raises UniqueViolation."""
+        self._observer.before(f"{table}.copy")
+        await self._connection.copy_records_to_table(table, columns=columns, records=rows)
+        self._observer.after(f"{table}.copy")
+
 
 Step = Callable[[Transaction], Awaitable[T]]
 
@@ -151,14 +168,30 @@ class Database:
     ) -> None:
         await self.close()
 
-    async def run(self, step: Step[T], *, name: str, lock_wait_ms: int | None = None) -> T:
+    async def run(
+        self,
+        step: Step[T],
+        *,
+        name: str,
+        lock_wait_ms: int | None = None,
+        patience_seconds: int | None = None,
+        snapshot: bool = False,
+    ) -> T:
         """Run a step in a transaction of its own and commit it; again where that may help.
 
         Raises DatabaseUnavailable when the database stays away, DatabaseBusy when rows or
         connections stay taken, and whatever the step raises. `lock_wait_ms` shortens how long
-        it waits for a row that somebody else holds.
+        it waits for a row that somebody else holds; `patience_seconds` lets one statement take
+        longer than a caller would wait; with `snapshot` all statements see the same moment.
         """
-        return await self._persist(lambda: self._once(step, name=name, lock_wait_ms=lock_wait_ms))
+        limits = []
+        if lock_wait_ms is not None:
+            limits.append(f"SET LOCAL lock_timeout = {lock_wait_ms:d}")
+        if patience_seconds is not None:
+            limits.append(f"SET LOCAL statement_timeout = {patience_seconds * 1000:d}")
+        return await self._persist(
+            lambda: self._once(step, name=name, limits=limits, snapshot=snapshot)
+        )
 
     async def read(self, step: Step[T], *, snapshot: bool = False) -> T:
         """Run a step that only reads: each statement on its own, or all on one snapshot."""
@@ -172,13 +205,14 @@ class Database:
             theirs: datetime = await connection.fetchval("SELECT clock_timestamp()")
             clock.learn(asked_at=asked_at, answered_at=clock.host_now(), theirs=theirs)
 
-    async def _once(self, step: Step[T], *, name: str, lock_wait_ms: int | None) -> T:
+    async def _once(self, step: Step[T], *, name: str, limits: Sequence[str], snapshot: bool) -> T:
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
-            transaction = connection.transaction()
+            isolation = "repeatable_read" if snapshot else None
+            transaction = connection.transaction(isolation=isolation)
             await transaction.start()
             try:
-                if lock_wait_ms is not None:
-                    await connection.execute(f"SET LOCAL lock_timeout = {lock_wait_ms:d}")
+                for limit in limits:
+                    await connection.execute(limit)
                 result = await step(Transaction(connection, self._observer))
                 self._observer.before(f"commit {name}")
             except BaseException:
