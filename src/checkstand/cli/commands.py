@@ -4,7 +4,6 @@ after its settings, so that a wrong one is said at once.
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import App, CycloptsError, Parameter
 
 from checkstand.cli.ports import Port
+from checkstand.cli.reconcile import app as reconcile
+from checkstand.cli.running import read_our_settings, run_work
 from checkstand.cli.simulator import app as simulator
 from checkstand.errors import CheckstandError, Refused
 
@@ -37,6 +38,7 @@ keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
 app.command(keys)
 app.command(bench)
+app.command(reconcile)
 app.command(simulator)
 
 
@@ -205,6 +207,22 @@ def bench_sdk(*, calls: int = 1000, rounds: int = 5) -> int:
     return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
 
 
+@bench.command(name="reconcile")
+def bench_reconcile(*, orders: int = 100_000, days: int = 10) -> int:
+    """Reconcile so many paid orders with report files of that size, and planted discrepancies.
+
+    Parameters
+    ----------
+    orders
+        Paid orders, and lines of the files.
+    days
+        Days over which they are spread.
+    """
+    script = _bench_script("reconcile.py")
+    command = [sys.executable, str(script), "--orders", str(orders), "--days", str(days)]
+    return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
+
+
 def _bench_script(name: str) -> Path:
     """Find a benchmark: they need what only developers install, so the wheel has none."""
     script = Path(__file__).parents[3] / "bench" / name
@@ -248,11 +266,7 @@ async def _show(settings: "Settings", ports: Any) -> int:
 
 
 def _settings(*, host: str | None = None, port: int | None = None) -> "Settings":
-    from checkstand.observability import configure_logs
-    from checkstand.settings import read_settings
-
-    settings = read_settings(os.environ)
-    configure_logs(level=settings.log_level)
+    settings = read_our_settings()
     return replace(
         settings,
         host=settings.host if host is None else host,
@@ -261,12 +275,7 @@ def _settings(*, host: str | None = None, port: int | None = None) -> "Settings"
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    with contextlib.suppress(ImportError):  # not on every platform
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work)
-    return asyncio.run(work)
+    return run_work(work)
 
 
 async def _until_stopped(*announced: str) -> int:
