@@ -1,10 +1,7 @@
 """Ours and theirs are laid side by side: each difference is found, once, under its name."""
 
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from checkstand.operations.fetch_reports import fetch_reports
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
@@ -19,8 +16,13 @@ async def test_x(run_gateway: Any) -> None:
         await control.settle()
         await gateway.until(created.json["order_id"], "PAID")
         today = gateway.resources.clock.now().date()
-        await control.advance(86400*2)
-        fetched = await fetch_reports(gateway.resources, account_id=DEFAULT_ACCOUNT_ID, first=today-timedelta(days=1), last=today+timedelta(days=3))
+        await control.advance(86400 * 2)
+        fetched = await fetch_reports(
+            gateway.resources,
+            account_id=DEFAULT_ACCOUNT_ID,
+            first=today - timedelta(days=1),
+            last=today + timedelta(days=3),
+        )
         print(fetched)
         r = await reconcile_days(gateway.resources, account_id=DEFAULT_ACCOUNT_ID, days=[today])
         print(r)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from checkstand.domain.money import render_amount
@@ -252,6 +252,18 @@ class Booked:
     amount: Decimal
     fee: Decimal | None
     fees_unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayRow:
+    """A day as it stands."""
+
+    day: date
+    reconciled_at: datetime | None
+    result: Mapping[str, Any] | None
+    closed_at: datetime | None
+    closed_by: str | None
+    document: str | None  # the signed summary of a closed day
 
 
 def render_total(total: Total) -> dict[str, object]:

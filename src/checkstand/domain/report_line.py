@@ -1,13 +1,15 @@
-"""The report line: one movement of money as a report file of Binance lists it.
+"""The report line, one movement of money as a report file of Binance lists it; and the file.
 
 It is evidence, not truth: nothing is ever booked from a line. It is compared with what we know,
 and where the two differ Binance is asked, or a person.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 
 class LineKind(StrEnum):
@@ -34,3 +36,24 @@ class ReportLine:
     fee: Decimal | None  # None: the file has no such column, or says nothing here
     status: str | None  # Binance's word, where the file has one
     settled: bool  # the money moved; False for a failed or pending line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A report file as it was taken in, or is being."""
+
+    account_id: UUID
+    file_id: UUID
+    sha256: bytes
+    name: str
+    source: str  # api or upload
+    format: str
+    map_name: str
+    lines: int
+    first_at: datetime | None
+    last_at: datetime | None
+    notes: Sequence[str]
+    received_at: datetime
+    lines_taken: int = 0
+    taken_at: datetime | None = None
+    withdrawn_at: datetime | None = None

@@ -20,6 +20,8 @@ SCOPES: Final = {
     "events:read": "read events",
     "events:write": "deliver events again",
     "endpoints:write": "read, add and remove webhook endpoints",
+    "reconciliation:read": "read reconciled days and discrepancies",
+    "reconciliation:write": "upload report files, resolve discrepancies and close days",
 }
 
 #: Long enough for any sentence; it is shown in lists and in refusals.

@@ -15,14 +15,13 @@ from typing import Final
 from uuid import UUID
 
 from checkstand.domain.reconciliation import DAY, Span, days_between, span_of
-from checkstand.domain.report_line import LineKind, ReportLine
+from checkstand.domain.report_line import LineKind, ReportLine, StoredFile
 from checkstand.errors import Conflict, NotFound
 from checkstand.operations.resources import Resources
 from checkstand.provider.report_files.columns import ColumnMap, parse_map
 from checkstand.provider.report_files.reading import ReportReader, Survey, opening_report
 from checkstand.storage import report_files
 from checkstand.storage.database import Transaction
-from checkstand.storage.report_files import StoredFile
 
 #: Lines in one transaction: a tenth of a second, and some megabytes while it lasts.
 _PART: Final = 10_000

@@ -3,10 +3,10 @@
 from datetime import date
 from uuid import UUID
 
+from checkstand.domain.reconciliation import DayRow
+from checkstand.domain.report_line import StoredFile
 from checkstand.storage import reconciled_days, report_files
 from checkstand.storage.database import Database, Transaction
-from checkstand.storage.reconciled_days import DayRow
-from checkstand.storage.report_files import StoredFile
 
 
 async def list_days(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from checkstand.domain.reconciliation import Booked, Movements, Span, Total
+from checkstand.domain.reconciliation import Booked, DayRow, Movements, Span, Total
 from checkstand.storage.database import Transaction, statement
 
 _PAID_AT = "coalesce(p.paid_at, p.received_at)"
@@ -290,18 +290,6 @@ _LATE_DISCREPANCIES = statement(
     RETURNING d.day, d.kind
     """,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayRow:
-    """A day as it stands."""
-
-    day: date
-    reconciled_at: datetime | None
-    result: Mapping[str, Any] | None
-    closed_at: datetime | None
-    closed_by: str | None
-    document: str | None  # the signed summary of a closed day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from checkstand.domain.reconciliation import Span
-from checkstand.domain.report_line import LineKind, ReportLine
+from checkstand.domain.report_line import LineKind, ReportLine, StoredFile
 from checkstand.storage.database import Row, Statement, Transaction, statement
 
 _FILE_COLUMNS = """
@@ -196,27 +196,6 @@ _LINE_COLUMNS: Final = (
     "refund_id",
     "ids_agree",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFile:
-    """A report file as it was taken in, or is being."""
-
-    account_id: UUID
-    file_id: UUID
-    sha256: bytes
-    name: str
-    source: str  # api or upload
-    format: str
-    map_name: str
-    lines: int
-    first_at: datetime | None
-    last_at: datetime | None
-    notes: Sequence[str]
-    received_at: datetime
-    lines_taken: int = 0
-    taken_at: datetime | None = None
-    withdrawn_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

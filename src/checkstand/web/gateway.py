@@ -12,7 +12,7 @@ from checkstand.errors import CheckstandError
 from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.resources import Resources
 from checkstand.queries.health import is_ready
-from checkstand.web.api import endpoints, events, orders
+from checkstand.web.api import endpoints, events, orders, reconciliation
 from checkstand.web.api.openapi import DescribedApp, operation_id
 from checkstand.web.body_gate import BodyGate
 from checkstand.web.checkout.desk import CheckoutDesk
@@ -41,7 +41,7 @@ def build_app(resources: Resources, *, desk: NoticeDesk) -> FastAPI:
     )
     app.state.resources = resources
     install(app)
-    for room in (orders, endpoints, events):
+    for room in (orders, endpoints, events, reconciliation):
         app.include_router(room.router)
     app.router.routes.extend(
         [

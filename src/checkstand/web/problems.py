@@ -54,6 +54,8 @@ _STATUS_OF_CODE: Final = {
     "order_not_cancellable": 409,
     "order_not_renewable": 409,
     "payment_under_way": 409,
+    "day_not_over": 409,
+    "report_too_large": 413,
 }
 _STATUS_OF_KIND: Final[Sequence[tuple[type[CheckstandError], int]]] = (
     (NotFound, 404),

@@ -9,10 +9,11 @@ import mmap
 import re
 import tempfile
 import zipfile
+import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from checkstand.provider.report_files.cells import (
@@ -29,8 +30,10 @@ _SMALL: Final = 10 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _SHEETS: Final = re.compile(r"xl/worksheets/[^/]+\.xml", re.IGNORECASE)
 _LETTERS: Final = re.compile(r"[A-Z]{1,3}")
+_PACKINGS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _FAILURES: Final = (
     zipfile.BadZipFile,
+    zlib.error,
     expat.ExpatError,
     EOFError,
     NotImplementedError,  # a way of packing that nobody uses
@@ -44,22 +47,21 @@ class XlsxFile:
     """An open workbook; closing it removes what was unpacked."""
 
     def __init__(self, path: Path) -> None:
+        # Opened here, so that it is closed with us, whoever still holds a part of the archive.
+        self._file = path.open("rb")
         try:
-            self._archive = zipfile.ZipFile(path)
-        except _FAILURES as error:
-            raise unreadable(str(error)) from error
-        try:
+            self._archive = _open_archive(self._file)
             self._check_sizes()
             self._check_calendar()
             self._strings = _SharedStrings(self._archive)
         except BaseException:
-            self._archive.close()
+            self._file.close()
             raise
 
     def close(self) -> None:
         """Give the files back."""
         self._strings.close()
-        self._archive.close()
+        self._file.close()
 
     def sheets(self) -> list["XlsxSheet"]:
         """Return the worksheets, in the order of their names."""
@@ -68,6 +70,8 @@ class XlsxFile:
 
     def _check_sizes(self) -> None:
         entries = self._archive.infolist()
+        if any(entry.compress_type not in _PACKINGS for entry in entries):
+            raise unreadable("it is packed in a way that no spreadsheet is")
         total = sum(entry.file_size for entry in entries)
         packed = sum(entry.compress_size for entry in entries)
         if total > _UNPACKED_BYTES_MAX or (total > _SMALL and total > packed * _RATIO_MAX):
@@ -84,6 +88,13 @@ class XlsxFile:
             raise unreadable(str(error)) from error
         if re.search(rb"date1904\s*=\s*[\"'](1|true)", head):
             raise unreadable("its dates count from 1904; save it as CSV")
+
+
+def _open_archive(file: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except _FAILURES as error:
+        raise unreadable(str(error)) from error
 
 
 class XlsxSheet:
@@ -214,6 +225,14 @@ class _SharedStrings:
         self._parts: list[str] = []
         self._length = 0
         self._takes_text = False
+        try:
+            self._unpack(archive)
+        except BaseException:
+            self._file.close()
+            raise
+        self._map = mmap.mmap(self._file.fileno(), 0, prot=mmap.PROT_READ) if self._end_at else b""
+
+    def _unpack(self, archive: zipfile.ZipFile) -> None:
         name = next((n for n in archive.namelist() if n.lower() == "xl/sharedstrings.xml"), None)
         if name is not None:
             parser = _strict_parser()
@@ -223,7 +242,6 @@ class _SharedStrings:
             for _ in _parsing(archive, name, parser):
                 pass
         self._file.flush()
-        self._map = mmap.mmap(self._file.fileno(), 0, prot=mmap.PROT_READ) if self._end_at else b""
 
     def close(self) -> None:
         """Remove what was unpacked."""
