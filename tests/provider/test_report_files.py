@@ -60,7 +60,9 @@ def test_any_other_text_is_no_amount_and_nothing_worse(text: str) -> None:
         assert amount.is_finite()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
+)
 @given(amount=_DIGITS, fee=_DIGITS)
 def test_every_text_format_carries_the_same_digits(tmp_path: Path, amount: str, fee: str) -> None:
     row = with_cell("Amount", amount)
@@ -243,7 +245,7 @@ def test_zones_and_forms_of_time_are_understood() -> None:
         "2031/01/11 12:00:00",
         "2031-01-11 20:00:00+08:00",
         "2031-01-11 12:00:00 UTC",
-        "1925985600000"[:0] or str(int(noon.timestamp() * 1000)),
+        str(int(noon.timestamp() * 1000)),
         str(int(noon.timestamp())),
     ):
         assert read_time(text, UTC_MAP) == noon, text
