@@ -14,6 +14,7 @@ from checkstand.domain.event import Event, EventType
 from checkstand.domain.fulfilment import token_of
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.payment import Payment
+from checkstand.domain.reconciliation import Discrepancy, plain_amount
 from checkstand.domain.refund import Refund
 from checkstand.domain.resolution import EFFECTS
 
@@ -101,6 +102,31 @@ def render_refund(refund: Refund) -> dict[str, Any]:
     }
 
 
+def render_discrepancy(found: Discrepancy) -> dict[str, Any]:
+    """Describe a discrepancy for the shop."""
+    finding = found.finding
+    return {
+        "discrepancy_id": str(found.discrepancy_id),
+        "day": found.day.isoformat(),
+        "bucket": str(finding.bucket),
+        "kind": str(finding.kind),
+        "subject": finding.subject,
+        "order_id": str(finding.order_id) if finding.order_id else None,
+        "refund_id": str(finding.refund_id) if finding.refund_id else None,
+        "amount": None if finding.amount is None else plain_amount(finding.amount),
+        "currency": finding.currency,
+        "ours": finding.ours,
+        "theirs": finding.theirs,
+        "asked_at": render_time(found.asked_at),
+        "found_at": render_time(found.found_at),
+        "resolved_at": render_time(found.resolved_at),
+        "resolved_by": found.resolved_by,
+        "resolution": str(found.resolution) if found.resolution else None,
+        "reason": found.reason,
+        "closed_in": found.closed_in.isoformat() if found.closed_in else None,
+    }
+
+
 def render_links(case: Case) -> dict[str, str | None]:
     """Describe the ways to pay; all null unless the current attempt can be paid and shown."""
     current = case.current
@@ -128,6 +154,8 @@ def render_event(event: Event, case: Case, *, public_url: str) -> str:
             "token": token_of(event.event_id),
             "lease_until": render_time(case.order.fulfilment_due_at),
         }
+    if event.discrepancy is not None:
+        data["discrepancy"] = render_discrepancy(event.discrepancy)
     return json.dumps(
         {
             "id": str(event.event_id),

@@ -18,6 +18,7 @@ from checkstand.operations.deliver_event import (
 )
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.explain_orphans import explain_orphans
+from checkstand.operations.fetch_reports import reconcile_recent_days, take_balances
 from checkstand.operations.offer_fulfilment import offer_fulfilments
 from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
@@ -129,4 +130,7 @@ CHORES: Final = (
     Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
     # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
     Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
+    # The first look after midnight opens a day: the sooner it comes, the less moves before it.
+    Chore(name="take balances", run=take_balances, every_seconds=300),
+    Chore(name="reconcile recent days", run=reconcile_recent_days, every_seconds=6 * 3600),
 )

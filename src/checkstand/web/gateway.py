@@ -20,6 +20,7 @@ from checkstand.web.api import (
     fulfilment,
     ledger,
     orders,
+    reconciliation,
     refunds,
 )
 from checkstand.web.api.openapi import DescribedApp, operation_id
@@ -68,6 +69,7 @@ def build_app(resources: Resources) -> FastAPI:
         endpoints,
         events,
         ledger,
+        reconciliation,
         account,
     ):
         app.include_router(room.router)

@@ -60,6 +60,8 @@ _STATUS_OF_CODE: Final = {
     "refunded_elsewhere": 409,
     "refund_attempts_used_up": 409,
     "refund_is_last": 409,
+    "day_not_over": 409,
+    "report_too_large": 413,
 }
 _STATUS_OF_KIND: Final[Sequence[tuple[type[CheckstandError], int]]] = (
     (NotFound, 404),
