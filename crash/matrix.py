@@ -1,13 +1,12 @@
 """The cells of the matrix: found by clean runs, each run by one kill, each judged at rest."""
 
 import asyncio
-import json
 import re
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from typing import Any, Final
 from checkstand.storage.embedded import EmbeddedPostgres
 from crash.lane import Lane, Unanswered, opening_lane
 from crash.paths import PATHS
-from crash.programs import running_launcher
+from crash.programs import NeverReady, running_launcher
 from crash.scene import NoRest, Scene
 from crash.standing import end_state_of, find_violations
 from crash.surroundings import BinanceRefused
@@ -31,6 +30,8 @@ PASSINGS_MAX: Final = 3
 _STATEMENT: Final = re.compile(r"(before|after) [a-z_]+\.[a-z_]+")
 #: What idle processes pass, at least once each, within this time.
 IDLE_SECONDS: Final = 6.0
+#: What a process does once, when it starts, is no part of a path.
+_SETTLING_SECONDS: Final = 2.0
 #: What follows the rest of an order, such as the last acknowledgement of a commit.
 _AFTERMATH_SECONDS: Final = 0.3
 #: A point of the idle rounds may come only after the order is at rest.
@@ -85,6 +86,7 @@ class Matrix:
     cells: list[Cell] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     lane_violations: list[str] = field(default_factory=list)
+    left_out: int = 0  # cells that were wanted when the time was over
     seconds: float = 0.0
 
     @property
@@ -109,6 +111,7 @@ async def run_matrix(
     lanes: int,
     runs: Sequence[tuple[str, str]],
     idle_seconds: float = IDLE_SECONDS,
+    seconds_max: float = float("inf"),
     wanted: Wanted = lambda _: True,
     known: Iterable[Result] = (),
     on_result: Callable[[Result], None] = lambda _: None,
@@ -130,7 +133,7 @@ async def run_matrix(
         ends = {(run.arrangement, run.path): run.end_state for run in matrix.clean}
 
         async def work(lane: Lane) -> None:
-            while todo:
+            while todo and time.monotonic() - began < seconds_max:
                 cell = todo.popleft()
                 result = await run_cell(lane, cell, ends[cell.arrangement, cell.path])
                 matrix.results.append(result)
@@ -138,6 +141,7 @@ async def run_matrix(
                 tell(_line(result, left=len(todo)))
 
         await asyncio.gather(*(work(lane) for lane in opened))
+        matrix.left_out = len(todo)
         for lane in opened:
             matrix.lane_violations += await check_lane(lane)
     matrix.seconds = time.monotonic() - began
@@ -153,7 +157,18 @@ async def run_cell(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Resu
 
 
 async def _run_cell(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Result:
-    await _set_stage(lane, cell.arrangement)
+    try:
+        await _set_stage(lane, cell.arrangement)
+        return await _kill(lane, cell, end_state)
+    except (NoRest, NeverReady, Unanswered, BinanceRefused) as error:
+        return Result(cell=cell, verdict=VIOLATION, violations=(str(error),))
+    finally:
+        for program in lane.programs.values():
+            program.spare()
+        await lane.binance.ask("DELETE", "/faults")
+
+
+async def _kill(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Result:
     program = lane.programs[cell.process]
     kills_before = program.kills
 
@@ -161,33 +176,27 @@ async def _run_cell(lane: Lane, cell: Cell, end_state: Mapping[str, Any]) -> Res
         program.die_at(cell.target)
 
     scene = Scene(lane, on_begin=arm)
-    try:
-        await PATHS[cell.path](scene)
-        standing = await scene.rest()
-        seconds = time.monotonic() - scene.began_at
-        if not await _died(program, kills_before):
-            return Result(cell=cell, verdict=UNREACHED, status=standing.order["status"])
-        await program.until_ready()
-        standing = await scene.rest()
-        found = find_violations(standing, lane.shop)
-        if (state := end_state_of(standing, lane.shop)) != end_state:
-            found.append(f"it came to rest as {state}, and in the clean run as {end_state}")
-        found += await _hear_again(scene, lane)
-        found += [f"{cell.process} ended with {code}" for code in program.accidents]
-        program.ends.clear()
-        return Result(
-            cell=cell,
-            verdict=VIOLATION if found else OK,
-            status=standing.order["status"],
-            seconds=round(seconds, 1),
-            codes=len(standing.attempts),
-            violations=found,
-        )
-    except (NoRest, Unanswered, BinanceRefused) as error:
-        return Result(cell=cell, verdict=VIOLATION, violations=[str(error)])
-    finally:
-        program.spare()
-        await lane.binance.ask("DELETE", "/faults")
+    await PATHS[cell.path](scene)
+    standing = await scene.rest()
+    seconds = time.monotonic() - scene.began_at
+    if not await _died(program, kills_before):
+        return Result(cell=cell, verdict=UNREACHED, status=standing.order["status"])
+    await program.until_ready()
+    standing = await scene.rest()
+    found = find_violations(standing, lane.shop)
+    if (state := end_state_of(standing, lane.shop)) != end_state:
+        found.append(f"it came to rest as {state}, and in the clean run as {end_state}")
+    found += await _hear_again(scene, lane)
+    found += [f"{cell.process} ended with {code}" for code in program.accidents]
+    program.ends.clear()
+    return Result(
+        cell=cell,
+        verdict=VIOLATION if found else OK,
+        status=standing.order["status"],
+        seconds=round(seconds, 1),
+        codes=len(standing.attempts),
+        violations=tuple(found),
+    )
 
 
 async def _died(program: Any, kills_before: int) -> bool:
@@ -198,11 +207,10 @@ async def _died(program: Any, kills_before: int) -> bool:
 
 
 async def _hear_again(scene: Scene, lane: Lane) -> list[str]:
-    """Send every last notice again: each is answered SUCCESS, and changes nothing."""
+    """Send every last notice again: it is taken, and changes nothing."""
     before = await scene.rest()
-    answers = await scene.hear_again(before)
+    found = await scene.hear_again(before)
     after = await scene.rest()
-    found = [f"a repeated notice was answered {answer}" for answer in answers if answer == "FAIL"]
     if end_state_of(before, lane.shop) != end_state_of(after, lane.shop):
         found.append("a repeated notice changed the order")
     return found
@@ -232,6 +240,9 @@ async def _discover(
     async def work(lane: Lane) -> None:
         while todo:
             arrangement, path = todo.popleft()
+            if arrangement != lane.arrangement:
+                await _set_stage(lane, arrangement)
+                await asyncio.sleep(_SETTLING_SECONDS)
             await _set_stage(lane, arrangement)
             if path is None:
                 idle.update(await _idle_points(lane, idle_seconds))
@@ -341,24 +352,6 @@ _LEFT_OVER: Final = {
     ),
     "accounts are halted": "SELECT count(*) FROM accounts WHERE halted_reason IS NOT NULL",
 }
-
-
-# Results on disk, so that a run can be taken up again.
-
-
-def load_results(path: Path) -> list[Result]:
-    """Read the results of an earlier run; the later one of a cell counts."""
-    if not path.exists():
-        return []
-    read = [json.loads(line) for line in path.read_text().splitlines()]
-    results = [Result(**{**row, "cell": Cell(**row["cell"])}) for row in read]
-    return list({result.cell: result for result in results}.values())
-
-
-def store_result(path: Path, result: Result) -> None:
-    """Add one result to a file."""
-    with path.open("a") as file:
-        file.write(json.dumps(asdict(result)) + "\n")
 
 
 def _line(result: Result, *, left: int) -> str:

@@ -14,6 +14,11 @@ from pathlib import Path
 #: A process that cannot start now may be able to in a moment: its database is starting, too.
 _AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 10.0
+_READY_SECONDS = 60.0
+
+
+class NeverReady(Exception):
+    """A process does not come up again; the message is the end of its log."""
 
 
 @asynccontextmanager
@@ -101,8 +106,13 @@ class Program:
         await self.until_ready()
 
     async def until_ready(self) -> None:
-        """Return when it is up, or up again."""
-        await self._is_ready.wait()
+        """Return when it is up, or up again. Raises NeverReady."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._is_ready.wait()
+        except TimeoutError:
+            name = " ".join(self._arguments)
+            raise NeverReady(f"{name} does not start: {self.log[-1000:]}") from None
 
     async def stop(self) -> None:
         """End it for good."""

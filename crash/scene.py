@@ -12,8 +12,11 @@ import asyncpg
 from crash.lane import Lane
 from crash.standing import Standing, read_standing, what_is_under_way
 
-#: A lease that a dead process left is waited for, then everything goes on from the rows.
-REST_WITHIN_SECONDS = 60.0
+#: A lease that a dead process left is waited for, then everything goes on from the rows; a shop
+#: that was away twice is told again after half a minute.
+REST_WITHIN_SECONDS = 120.0
+#: Binance sends a notice again that was answered FAIL, which is no harm on a crowded machine.
+_REPEATS_MAX = 3
 #: What reading leads to while PostgreSQL is killed, starts again, or has no room.
 DATABASE_AWAY = (
     asyncpg.PostgresError,
@@ -133,23 +136,34 @@ class Scene:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
     async def hear_again(self, standing: Standing) -> list[str]:
-        """Let Binance say its last word on each attempt again; return what it was answered.
+        """Let Binance say its last word on each attempt again; return what was wrong with that.
 
-        A notice that met a dead gateway is sent again by the simulator's timetable anyway; this
-        does not wait for it.
+        What was answered SUCCESS so far must be stored already. A notice that met a dead gateway
+        is sent again by the simulator's timetable anyway; this does not wait for it.
         """
-        answers = []
-        told = {notice["merchant_trade_no"] for notice in (await self._webhooks())}
-        for order in standing.theirs:
-            number = order["merchant_trade_no"]
-            if number in told:
-                sent = await self.lane.binance.ask("POST", f"/orders/{number}/send-webhook")
-                answers.append("SUCCESS" if sent["tries"][-1]["acknowledged"] else "FAIL")
-        return answers
+        numbers = {order["merchant_trade_no"] for order in standing.theirs}
+        webhooks = (await self.lane.binance.state())["webhooks"]
+        told = [w for w in webhooks if w["merchant_trade_no"] in numbers and w["tries"]]
+        stored = {bytes(notice["raw"]) for notice in standing.notices}
+        found = [
+            f"{webhook['biz_status']} was answered SUCCESS, and is not stored"
+            for webhook in told
+            if any(tried["acknowledged"] for tried in webhook["tries"])
+            and webhook["body"].encode() not in stored
+        ]
+        return found + [
+            f"the last notice about {number} is answered FAIL again and again"
+            for number in sorted({webhook["merchant_trade_no"] for webhook in told})
+            if not await self._is_taken_again(number)
+        ]
 
-    async def _webhooks(self) -> list[Any]:
-        state = await self.lane.binance.state()
-        return [w for w in state["webhooks"] if w["state"] not in {"dropped", "nowhere"}]
+    async def _is_taken_again(self, number: str) -> bool:
+        for _ in range(_REPEATS_MAX):
+            sent = await self.lane.binance.ask("POST", f"/orders/{number}/send-webhook")
+            if sent["tries"][-1]["acknowledged"]:
+                return True
+            await asyncio.sleep(1)
+        return False
 
 
 def _codes_of(standing: Standing) -> list[str]:

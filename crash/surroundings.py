@@ -27,6 +27,7 @@ class Shop:
         self.url = ""
         self.heard: dict[str, list[Event]] = {}  # order_id → everything, repeats included
         self.goods: Counter[str] = Counter()  # order_id → how often goods were given out
+        self._given: set[str] = set()  # ids of events for which goods were given out
         self._receivers: dict[str, tuple[Receiver, Acknowledge | None]] = {}
         self._refusals = 0
 
@@ -56,7 +57,6 @@ class Shop:
 
     async def _deliver(self, event: Event, acknowledge: Acknowledge | None) -> bool:
         order_id = event.order["order_id"]
-        known = {heard.id for heard in self.heard.get(order_id, ())}
         if acknowledge is not None:
             try:
                 taken = await acknowledge(order_id)
@@ -64,7 +64,9 @@ class Shop:
                 taken = False  # the gateway died under it, and will say the event again
             if not taken:
                 return False
-        if event.id not in known:
+        # Asked only now, for the same event may have come again while this one was acknowledged.
+        if event.id not in self._given:
+            self._given.add(event.id)
             self.goods[order_id] += 1
         return True
 

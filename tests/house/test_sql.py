@@ -98,8 +98,9 @@ def test_every_limit_follows_an_order_that_ends_in_a_key() -> None:
         last = order.group(1).split(",")[-1].split()[0].split(".")[-1]
         # `key` ends the key of an idempotency key, `number` that of one order's attempts.
         is_of_one_order = "order_id = $2" in level or "(n.account_id, n.order_id)" in level
-        # `fact` ends a transfer's key, and `number` that of one account's chain of seals.
-        is_of_one_account = "account_id = $1" in level and last in {"fact", "number"}
+        # A transfer's key ends in `fact`; one account's seals and feed are numbered.
+        of_one_account = {"fact", "number", "position"}
+        is_of_one_account = "account_id = $1" in level and last in of_one_account
         is_a_key = last.endswith("_id") or last == "key" or is_of_one_account
         assert is_a_key or "() = ()" in level or is_of_one_order, f"{name}: {level}"
 

@@ -1,18 +1,26 @@
 """One order that cannot be changed stands in nobody else's way."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from checkstand.domain.event import EventType, event_id_of
 from checkstand.domain.payment import payment_id_of
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.retry_notices import retry_notices
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Written in full, with colours, an error takes longer than a sender waits."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture

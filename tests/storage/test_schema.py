@@ -19,6 +19,8 @@ _INSERT_ONLY = [
     "transfers",
     "seals",
     "sealed_transfers",
+    "event_positions",
+    "acts",
 ]
 
 

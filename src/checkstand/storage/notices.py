@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from checkstand.storage.database import Transaction, statement
+from checkstand.storage.database import Transaction, render_rows, statement
 
 Key = tuple[UUID, bytes]  # account_id, fingerprint
 
@@ -17,12 +17,16 @@ _INSERT_ONCE = statement(
         account_id, notice_id, fingerprint, biz_type, biz_id, biz_status, serial, signed_at,
         received_at, own_path, raw, outcome, explanation, order_id, attempt_id
     )
-    SELECT *
-      FROM unnest(
-               $1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[],
-               $7::text[], $8::timestamptz[], $9::timestamptz[], $10::bool[], $11::bytea[],
-               $12::text[], $13::text[], $14::uuid[], $15::uuid[]
-           )
+    SELECT n.account_id, n.notice_id, decode(n.fingerprint, 'base64'), n.biz_type, n.biz_id,
+           n.biz_status, n.serial, n.signed_at, n.received_at, n.own_path,
+           decode(n.raw, 'base64'), m.outcome, m.explanation, m.order_id, m.attempt_id
+      FROM jsonb_to_recordset($1::jsonb) AS pair (notice jsonb, mark jsonb),
+           jsonb_to_record(pair.notice) AS n (
+               account_id uuid, notice_id uuid, fingerprint text, biz_type text, biz_id text,
+               biz_status text, serial text, signed_at timestamptz, received_at timestamptz,
+               own_path bool, raw text),
+           jsonb_to_record(pair.mark) AS m (
+               outcome text, explanation text, order_id uuid, attempt_id uuid)
     ON CONFLICT DO NOTHING
     RETURNING notice_id
     """,
@@ -67,11 +71,12 @@ _LIST_DUE = statement(
     f"""
     SELECT {_STORED_COLUMNS} FROM notices n
      WHERE n.outcome IN ('orphan', 'stored') AND n.received_at > $1
-       AND (n.outcome = 'stored' OR (n.biz_type IN ('PAY', 'PAY_REFUND') AND EXISTS (
-           SELECT 1 FROM attempts a
-            WHERE (a.account_id, a.prepay_id) = (n.account_id, n.biz_id))))
+       AND (n.outcome = 'stored'
+            OR (n.received_at > $2 AND n.biz_type IN ('PAY', 'PAY_REFUND') AND EXISTS (
+                SELECT 1 FROM attempts a
+                 WHERE (a.account_id, a.prepay_id) = (n.account_id, n.biz_id))))
      ORDER BY n.received_at DESC, n.account_id, n.notice_id
-     LIMIT $2
+     LIMIT $3
     """,
 )
 
@@ -141,25 +146,8 @@ async def insert_once(
     """Store each notice once, with what became of it; return the ids of those that were new."""
     # Sorted, so that two gateways that insert crossed duplicates wait rather than deadlock.
     ordered = sorted(batch, key=lambda pair: (pair[0].account_id, pair[0].fingerprint))
-    stored, marks = [notice for notice, _ in ordered], [mark for _, mark in ordered]
-    rows = await tx.rows(
-        _INSERT_ONCE,
-        [n.account_id for n in stored],
-        [n.notice_id for n in stored],
-        [n.fingerprint for n in stored],
-        [n.biz_type for n in stored],
-        [n.biz_id for n in stored],
-        [n.biz_status for n in stored],
-        [n.serial for n in stored],
-        [n.signed_at for n in stored],
-        [n.received_at for n in stored],
-        [n.own_path for n in stored],
-        [n.raw for n in stored],
-        [m.outcome for m in marks],
-        [m.explanation for m in marks],
-        [m.order_id for m in marks],
-        [m.attempt_id for m in marks],
-    )
+    pairs = [{"notice": notice, "mark": mark} for notice, mark in ordered]
+    rows = await tx.rows(_INSERT_ONCE, render_rows(pairs))
     return {row["notice_id"] for row in rows}
 
 
@@ -194,9 +182,11 @@ async def mark(tx: Transaction, marks: Sequence[NoticeMark]) -> None:
         )
 
 
-async def list_due(tx: Transaction, *, received_after: datetime, limit: int) -> list[StoredNotice]:
+async def list_due(
+    tx: Transaction, *, received_after: datetime, orphans_after: datetime, limit: int
+) -> list[StoredNotice]:
     """Read notices that can be applied: those only stored, and orphans that have an attempt now."""
-    rows = await tx.rows(_LIST_DUE, received_after, limit)
+    rows = await tx.rows(_LIST_DUE, received_after, orphans_after, limit)
     return [StoredNotice(**dict(row)) for row in rows]
 
 

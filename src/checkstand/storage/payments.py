@@ -7,7 +7,7 @@ from uuid import UUID
 from checkstand.domain.case import Decision
 from checkstand.domain.money import Money
 from checkstand.domain.payment import Payment
-from checkstand.storage.database import Row, Transaction, statement
+from checkstand.storage.database import Row, Transaction, render_rows, statement
 
 _COLUMNS = """
     account_id, order_id, attempt_id, payment_id, amount, currency, fee, transaction_id, paid_at,
@@ -19,11 +19,13 @@ _INSERT = statement(
     "payments.insert",
     f"""
     INSERT INTO payments ({_COLUMNS})
-    SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[], $7::numeric[],
-        $8::text[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::numeric[],
-        $13::numeric[], $14::timestamptz[]
-    )
+    SELECT account_id, order_id, attempt_id, payment_id, (money ->> 'amount')::numeric,
+            money ->> 'currency', fee, transaction_id, paid_at, received_at, held,
+            refund_reserved, refunded, fee_learnt_at
+       FROM jsonb_to_recordset($1::jsonb) AS n (
+                account_id uuid, order_id uuid, attempt_id uuid, payment_id uuid, money jsonb,
+                fee numeric, transaction_id text, paid_at timestamptz, received_at timestamptz,
+                held bool, refund_reserved numeric, refunded numeric, fee_learnt_at timestamptz)
     """,
 )
 
@@ -78,23 +80,7 @@ async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     fresh = [p for p in after if p.payment_id not in known]
     fuller = [p for p in after if p.payment_id in known and p != known[p.payment_id]]
     if fresh:
-        await tx.run(
-            _INSERT,
-            [p.account_id for p in fresh],
-            [p.order_id for p in fresh],
-            [p.attempt_id for p in fresh],
-            [p.payment_id for p in fresh],
-            [p.money.amount for p in fresh],
-            [p.money.currency for p in fresh],
-            [p.fee for p in fresh],
-            [p.transaction_id for p in fresh],
-            [p.paid_at for p in fresh],
-            [p.received_at for p in fresh],
-            [p.held for p in fresh],
-            [p.refund_reserved for p in fresh],
-            [p.refunded for p in fresh],
-            [p.fee_learnt_at for p in fresh],
-        )
+        await tx.run(_INSERT, render_rows(fresh))
     if fuller:
         await tx.run(
             _UPDATE,

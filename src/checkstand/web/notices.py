@@ -4,15 +4,27 @@ Only what could not be committed is answered FAIL, so that Binance sends it agai
 genuine is answered 401 and leaves no trace in the database.
 """
 
+from typing import Final
+
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from checkstand.binance import ACKNOWLEDGE_FAIL, ACKNOWLEDGE_SUCCESS
 from checkstand.errors import DatabaseUnavailable, ProviderUnavailable
 from checkstand.operations.receive_notice import NoticeDesk
+from checkstand.web.problems import install
 
-_PREFIX = "/api/payments/binance/webhook"
+PREFIX: Final = "/api/payments/binance/webhook"
+
+
+def build_notice_door(desk: NoticeDesk) -> ASGIApp:
+    """Put the door together as an app of its own: the API's framework costs more than all of it."""
+    app = Starlette(routes=notice_routes(desk))
+    install(app)
+    return app
 
 
 def notice_routes(desk: NoticeDesk) -> list[BaseRoute]:
@@ -31,8 +43,8 @@ def notice_routes(desk: NoticeDesk) -> list[BaseRoute]:
         return _acknowledge(ACKNOWLEDGE_SUCCESS)
 
     return [
-        Route(_PREFIX, take, methods=["POST"]),
-        Route(f"{_PREFIX}/{{notice_path}}", take, methods=["POST"]),
+        Route(PREFIX, take, methods=["POST"]),
+        Route(f"{PREFIX}/{{notice_path}}", take, methods=["POST"]),
     ]
 
 

@@ -1,4 +1,5 @@
--- The books: transfers, and the seals that show that none was changed or taken away since.
+-- The books: transfers, and the seals that show that none was changed or taken away since. And
+-- the order of the event feed.
 
 -- When we learnt the figure that stands: a late one belongs to the day it was learnt.
 ALTER TABLE payments ADD COLUMN fee_learnt_at timestamptz;
@@ -89,4 +90,14 @@ SELECT account_id, 'fee_returned', refund_id::text, currency, fee_returned, 'bin
        'fees', ended_at, order_id, payment_id, refund_id
   FROM refunds WHERE status = 'SUCCEEDED' AND fee_returned > 0;
 
-GRANT SELECT, INSERT ON transfers, seals, sealed_transfers TO checkstand_app;
+-- Insert-only. An event's place in the account's feed, given after the event is committed.
+CREATE TABLE event_positions (
+    account_id  uuid NOT NULL,
+    position    bigint NOT NULL CHECK (position > 0),
+    event_id    uuid NOT NULL,
+    PRIMARY KEY (account_id, position),
+    UNIQUE (account_id, event_id),
+    FOREIGN KEY (account_id, event_id) REFERENCES events
+);
+
+GRANT SELECT, INSERT ON transfers, seals, sealed_transfers, event_positions TO checkstand_app;

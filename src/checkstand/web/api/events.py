@@ -1,6 +1,7 @@
 """Events over HTTP: what the shop was told, and telling it again."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from checkstand.domain.view import render_time
 from checkstand.errors import NotFound
 from checkstand.operations.redeliver_event import redeliver_event
-from checkstand.queries.list_events import ToldEvent, list_events
+from checkstand.queries.list_events import ToldEvent, list_events, read_feed
 from checkstand.web.api.access import CanReadEvents, CanWriteEvents, House
 from checkstand.web.api.models import EventFilters, EventList
 from checkstand.web.api.openapi import problems
@@ -29,7 +30,18 @@ router = APIRouter(prefix="/api/events", tags=["events"], route_class=StrictRout
 async def list_(
     resources: House, caller: CanReadEvents, filters: Annotated[EventFilters, Query()]
 ) -> JSONResponse:
-    """List events, newest first, with how their deliveries stand."""
+    """List events, newest first, or those behind a position of the feed in its order.
+
+    Whoever keeps the last `position` he has seen, and asks for what is behind it, misses none.
+    """
+    if filters.after_position is not None:
+        told, has_more = await read_feed(
+            resources.database,
+            caller.account_id,
+            after=filters.after_position,
+            limit=filters.limit,
+        )
+        return _page(told, has_more=has_more)
     after = filters.starting_after
     told, has_more = await list_events(
         resources.database,
@@ -37,7 +49,7 @@ async def list_(
         starting_after=None if after is None else _event_id(after, field="starting_after"),
         limit=filters.limit,
     )
-    return JSONResponse({"data": [_render(event) for event in told], "has_more": has_more})
+    return _page(told, has_more=has_more)
 
 
 @router.post(
@@ -61,8 +73,13 @@ def _event_id(text: str, *, field: str = "event_id") -> UUID:
         raise NotFound("event_not_found", "there is no such event", field=field) from None
 
 
+def _page(told: Sequence[ToldEvent], *, has_more: bool) -> JSONResponse:
+    return JSONResponse({"data": [_render(event) for event in told], "has_more": has_more})
+
+
 def _render(told: ToldEvent) -> dict[str, Any]:
     return {
+        "position": told.position,
         "event": json.loads(told.body),
         "deliveries": [
             {

@@ -1,0 +1,99 @@
+"""The judge is not blind: each kind of wrong row is seen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from torture.invariants import Books, list_violations
+from torture.plan import Plan, Step
+from torture.stage import Stage
+
+Rows = Sequence[Mapping[str, Any]]
+PAID = Plan(
+    seed=1,
+    orders=(
+        {
+            "merchant_order_id": "shop-1",
+            "description": "A tin of green tea",
+            "expires_in": 120,
+            "amount": "12.50",
+            "currency": "USDT",
+        },
+    ),
+    steps=(
+        Step(1, "create", {"order": 0}),
+        Step(3, "look", {"order": 0}),
+        Step(6, "pay", {"order": 0}),
+    ),
+    story="paid",
+)
+
+
+@pytest.fixture(scope="module")
+def books(stage: Stage) -> Books:
+    result = stage.run(PAID, keeps_lines=True)
+    assert result.violations == ()
+    assert result.books is not None
+    return result.books
+
+
+def changed(**values: Any) -> Callable[[Rows], Rows]:
+    return lambda rows: [{**row, **values} for row in rows]
+
+
+def twice(rows: Rows) -> Rows:
+    return [*rows, *rows]
+
+
+def none(_: Rows) -> Rows:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "invariant"),
+    [
+        ("payments", none, "nothing_received_is_missing"),
+        ("payments", changed(amount=1), "nothing_received_is_missing"),
+        ("payments", changed(fee=1), "nothing_received_is_missing"),
+        ("payments", changed(attempt_id=uuid4()), "nothing_is_invented"),
+        ("payments", changed(payment_id=uuid4()), "shop_is_told_of_money"),
+        ("events", twice, "paid_is_told_once"),
+        ("attempts", changed(attempt_id=uuid4()), "goods_are_paid_for"),
+        ("orders", changed(status="PENDING_PAYMENT"), "orders_come_to_an_end"),
+        ("attempts", changed(status="OPEN"), "orders_come_to_an_end"),
+        ("order_history", none, "history_is_whole"),
+        ("order_history", changed(previous_status="EXPIRED"), "history_is_whole"),
+        ("orders", changed(status="CANCELED"), "orders_are_explained"),
+        ("orders", changed(order_id=uuid4()), "answers_are_kept"),
+        ("notices", none, "answers_are_kept"),
+    ],
+)
+def test_wrong_row_is_seen(
+    books: Books, table: str, change: Callable[[Rows], Rows], invariant: str
+) -> None:
+    # As plain mappings: what is changed must look like a row.
+    rows = change([dict(row) for row in books.tables[table]])
+    spoilt = replace(books, tables={**books.tables, table: rows})
+    if table == "orders":
+        spoilt = replace(spoilt, tables={**spoilt.tables, "payments": []})
+
+    kinds = {violation.partition(":")[0] for violation in list_violations(spoilt)}
+
+    assert invariant in kinds
+
+
+def test_held_lease_and_overdue_work_are_seen(books: Books) -> None:
+    for changes in (
+        {"lease_until": books.now + timedelta(seconds=1)},
+        {"due_at": books.now - timedelta(days=1)},
+    ):
+        rows = [{**row, **changes} for row in books.tables["attempts"]]
+        spoilt = replace(books, tables={**books.tables, "attempts": rows})
+
+        found = list_violations(spoilt)
+
+        assert [violation.partition(":")[0] for violation in found] == ["nothing_is_overdue"]

@@ -1,0 +1,299 @@
+"""What must hold when everything has come to rest, judged by Binance's own books.
+
+Each invariant is a function that yields a sentence for whatever is wrong, and a row in
+`INVARIANTS`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from checkstand.domain.anomaly import UNSETTLED_MONEY
+from checkstand.simulator.records import NoticeState, Order, RefundStatus
+from checkstand.simulator.server import DEFAULT_MERCHANT
+from torture.world import World
+
+Row = Mapping[str, Any]
+_UNPAID = {"CREATED", "PENDING_PAYMENT"}
+_LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
+#: Whatever was due this long ago should have been done.
+_MARGIN = timedelta(hours=8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Both sides at the end."""
+
+    world: World
+    now: datetime
+    tables: Mapping[str, Sequence[Row]]
+    timelines: Mapping[str, Sequence[Mapping[str, Any]]]  # by order id
+    flaws: Sequence[str] = ()  # that the ledger's own verification found
+
+    def rows(self, table: str, **wanted: Any) -> list[Row]:
+        """Return the rows of a table that have these values."""
+        return [
+            row
+            for row in self.tables[table]
+            if all(row[name] == value for name, value in wanted.items())
+        ]
+
+    @property
+    def received(self) -> dict[str, Order]:
+        """Return Binance's orders of ours that were paid, by attempt id."""
+        return {
+            order.merchant_trade_no: order
+            for order in self.world.simulator.store.orders.values()
+            if order.merchant_id == DEFAULT_MERCHANT.merchant_id and order.payment is not None
+        }
+
+    def has_unsettled_money(self, order_id: Any) -> bool:
+        """Say whether a person has to decide about an order first."""
+        return any(
+            row["resolved_at"] is None and row["kind"] in UNSETTLED_MONEY
+            for row in self.rows("anomalies", order_id=order_id)
+        )
+
+    def attempt_of(self, payment_id: Any) -> str:
+        """Return the number of the attempt that a payment was made for."""
+        found = self.rows("payments", payment_id=payment_id)
+        return str(found[0]["attempt_id"].hex) if found else "none"
+
+    def heard_of_refund(self, refund_id: Any, type_: str) -> bool:
+        """Say whether the shop took an event of a type about a refund."""
+        return any(
+            event.type == type_ and event.data["refund"]["refund_id"] == str(refund_id)
+            for event in self.world.shop.seen.values()
+        )
+
+    def heard(self, order_id: Any, type_: str) -> int:
+        """Return how many events of a type the shop took about an order."""
+        return sum(
+            event.type == type_ and event.order.get("order_id") == str(order_id)
+            for event in self.world.shop.seen.values()
+        )
+
+
+def nothing_received_is_missing(books: Books) -> Iterator[str]:
+    """Every payment that Binance received is a payment of ours, to the digit."""
+    for number, order in books.received.items():
+        payment = order.payment
+        ours = [row for row in books.tables["payments"] if row["attempt_id"].hex == number]
+        if not ours or payment is None:
+            yield f"Binance received {order.amount} for attempt {number}, and no payment says so"
+        elif (ours[0]["amount"], ours[0]["currency"]) != (payment.amount, payment.currency):
+            yield f"attempt {number}: {ours[0]['amount']} here, {payment.amount} at Binance"
+        elif ours[0]["fee"] is not None and ours[0]["fee"] != payment.commission:
+            yield f"attempt {number}: fee {ours[0]['fee']} here, {payment.commission} at Binance"
+
+
+def nothing_is_invented(books: Books) -> Iterator[str]:
+    """Every payment of ours was received by Binance."""
+    for row in books.tables["payments"]:
+        if row["attempt_id"].hex not in books.received:
+            yield f"payment {row['payment_id']} of {row['amount']} never reached Binance"
+
+
+def shop_is_told_of_money(books: Books) -> Iterator[str]:
+    """For every payment the shop took an order.paid or an order.attention."""
+    for row in books.tables["payments"]:
+        order = books.rows("orders", order_id=row["order_id"])[0]
+        type_ = "order.paid" if order["settled_by"] == row["payment_id"] else "order.attention"
+        if row["held"] and type_ == "order.paid":
+            yield f"payment {row['payment_id']} is held, and settled its order"
+        if not books.heard(row["order_id"], type_):
+            yield f"the shop never took {type_} for payment {row['payment_id']}"
+
+
+def alarms_are_true(books: Books) -> Iterator[str]:
+    """Every anomaly is one: nobody is asked, and no order is held, for nothing."""
+    paid = {number: order for number, order in books.received.items() if order.payment}
+    payments = Counter(row["order_id"] for row in books.tables["payments"])
+    for row in books.tables["anomalies"]:
+        kind, order = row["kind"], paid.get(row["attempt_id"].hex)
+        refunds = books.world.simulator.store.list_refunds(order.prepay_id) if order else []
+        payment = order.payment if order else None
+        is_true = {
+            "amount_differs": order and payment and payment.amount != order.amount,
+            "currency_differs": order and payment and payment.currency != order.currency,
+            "paid_twice": payments[row["order_id"]] > 1,
+            "paid_late": payment is not None,
+            "refunded_elsewhere": any(refund.by_portal for refund in refunds),
+            # The last attempt returns all the rest, whatever was asked.
+            "refund_differs": any(refund.remaining_attempts == 0 for refund in refunds),
+        }.get(kind, False)
+        if not is_true:
+            yield f"{kind} on order {row['order_id']} is no anomaly: {row['detail']}"
+    told = {row["attempt_id"] for row in books.tables["anomalies"]}
+    for row in books.tables["payments"]:
+        if row["held"] and row["attempt_id"] not in told:
+            yield f"payment {row['payment_id']} is held, and no anomaly says why"
+
+
+def paid_is_told_once(books: Books) -> Iterator[str]:
+    """An order has at most one order.paid, and its goods were sent at most once."""
+    told = Counter(row["order_id"] for row in books.rows("events", type="order.paid"))
+    yield from (f"order {order} has {n} order.paid" for order, n in told.items() if n > 1)
+    goods = books.world.shop.goods
+    yield from (
+        f"goods of order {order} were sent {n} times" for order, n in goods.items() if n > 1
+    )
+
+
+def refunds_are_paid_once(books: Books) -> Iterator[str]:
+    """Each refund ended as Binance says it did, and Binance paid no other."""
+    theirs = {
+        number: refund
+        for (merchant, number), refund in books.world.simulator.store.refunds.items()
+        if merchant == DEFAULT_MERCHANT.merchant_id and not refund.by_portal
+    }
+    for row in books.tables["refunds"]:
+        refund = theirs.pop(row["refund_id"].hex, None)
+        is_paid = refund is not None and refund.status is RefundStatus.SUCCESS
+        ours = row["returned"] if row["returned"] is not None else row["amount"]
+        if is_paid != (row["status"] == "SUCCEEDED"):
+            yield f"refund {row['refund_id']} is {row['status']} here, paid there: {is_paid}"
+        elif refund is not None and is_paid and ours != refund.amount:
+            yield f"refund {row['refund_id']}: {ours} here, {refund.amount} there"
+        if not is_paid and row["status"] != "FAILED":
+            yield f"refund {row['refund_id']} has not come to an end: {row['status']}"
+        told = {"SUCCEEDED": "refund.succeeded", "FAILED": "refund.failed"}.get(row["status"], "")
+        if told and not books.heard_of_refund(row["refund_id"], told):
+            yield f"the shop never took {told} of refund {row['refund_id']}"
+    yield from (f"Binance paid a refund {number} that nobody asked for" for number in theirs)
+
+
+def wallet_is_in_the_books(books: Books) -> Iterator[str]:
+    """What Binance received, less what it returned and kept, is what our books say there is."""
+    funding = defaultdict[tuple[str, str], Decimal](Decimal)
+    for row in books.tables["transfers"]:
+        number = books.attempt_of(row["payment_id"])
+        sign = (row["debit"] == "binance:funding") - (row["credit"] == "binance:funding")
+        funding[number, row["asset"]] += sign * row["amount"]
+    for number, order in books.received.items():
+        payment = order.payment
+        if payment is None:
+            continue
+        there = payment.amount - payment.commission
+        for refund in books.world.simulator.store.list_refunds(order.prepay_id):
+            if refund.status is RefundStatus.SUCCESS and not refund.by_portal:
+                there -= refund.amount - refund.commission
+        here = funding.pop((number, payment.currency), Decimal())
+        if here != there:
+            yield f"attempt {number}: the books say {here} {payment.currency}, Binance {there}"
+    yield from (f"the books have {n} for {key}" for key, n in funding.items() if n)
+
+
+def ledger_is_whole(books: Books) -> Iterator[str]:
+    """The ledger's own verification finds nothing."""
+    yield from books.flaws
+
+
+def goods_are_paid_for(books: Books) -> Iterator[str]:
+    """Nothing is sent or fulfilled for an order that Binance received nothing for."""
+    paid = {
+        str(row["order_id"])
+        for row in books.tables["attempts"]
+        if row["attempt_id"].hex in books.received
+    }
+    sent = set(books.world.shop.goods)
+    fulfilled = {str(r["order_id"]) for r in books.tables["orders"] if r["fulfilled_at"]}
+    yield from (f"order {each} was fulfilled unpaid" for each in sorted((sent | fulfilled) - paid))
+
+
+def orders_come_to_an_end(books: Books) -> Iterator[str]:
+    """No order is open, and no attempt alive, long after its time."""
+    for order in books.tables["orders"]:
+        late = order["expires_at"] + _MARGIN < books.now
+        if late and order["status"] in _UNPAID and not books.has_unsettled_money(order["order_id"]):
+            yield f"order {order['order_id']} is still {order['status']}"
+    for attempt in books.tables["attempts"]:
+        late = attempt["expires_at"] + _MARGIN < books.now
+        held = books.has_unsettled_money(attempt["order_id"])
+        if late and attempt["status"] in _LIVE and not held:
+            yield f"attempt {attempt['attempt_id']} is still {attempt['status']}"
+
+
+def nothing_is_overdue(books: Books) -> Iterator[str]:
+    """No lease is held, and nothing waits to be done."""
+    for table, rows in books.tables.items():
+        for row in rows:
+            if row.get("lease_until") is not None and row["lease_until"] > books.now:
+                yield f"a lease in {table} is held until {row['lease_until']}"
+            if row.get("due_at") is not None and row["due_at"] + _MARGIN < books.now:
+                yield f"a row of {table} is due since {row['due_at']}: {dict(row)}"
+
+
+def history_is_whole(books: Books) -> Iterator[str]:
+    """The history leads from CREATED to where each order is, version by version."""
+    for order in books.tables["orders"]:
+        steps = sorted(
+            books.rows("order_history", order_id=order["order_id"]), key=lambda row: row["version"]
+        )
+        status = "CREATED"
+        for version, step in enumerate(steps, 2):
+            if step["version"] != version or step["previous_status"] != status:
+                yield f"order {order['order_id']} skips at version {step['version']}"
+            status = step["status"]
+        if status != order["status"] or order["version"] != len(steps) + 1:
+            yield f"order {order['order_id']} is {order['status']}, its history says {status}"
+
+
+def orders_are_explained(books: Books) -> Iterator[str]:
+    """Every order has a timeline that ends where it is and names every payment's cause."""
+    for order in books.tables["orders"]:
+        entries = books.timelines.get(str(order["order_id"]), ())
+        moves = [entry for entry in entries if entry["to"]]
+        if not moves or moves[-1]["to"] != order["status"]:
+            yield f"order {order['order_id']} is not explained: {len(entries)} entries"
+        for entry in moves:
+            if entry["to"] == "PAID" and entry["from"] != "PAID" and not entry["ref"]:
+                yield f"order {order['order_id']} was paid by nobody's word"
+
+
+def answers_are_kept(books: Books) -> Iterator[str]:
+    """Whatever the shop or Binance was told, is so."""
+    known = {str(row["order_id"]) for row in books.tables["orders"]}
+    for order in books.world.shop.orders.values():
+        for told in order.ids_told - known:
+            yield f"the shop was told of order {told}, which is not there"
+        if len(order.ids_told) > 1:
+            yield f"order {order.number} of the shop has several: {sorted(order.ids_told)}"
+    stored = {row["raw"] for row in books.tables["notices"]}
+    for notice in books.world.control.notices:
+        if notice.state is NoticeState.ACKNOWLEDGED and notice.body not in stored:
+            yield f"notice {notice.number} ({notice.biz_status}) was acknowledged and is lost"
+
+
+#: Every invariant. A new one is a function and a row here.
+INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
+    nothing_received_is_missing,
+    nothing_is_invented,
+    shop_is_told_of_money,
+    alarms_are_true,
+    paid_is_told_once,
+    refunds_are_paid_once,
+    wallet_is_in_the_books,
+    ledger_is_whole,
+    goods_are_paid_for,
+    orders_come_to_an_end,
+    nothing_is_overdue,
+    history_is_whole,
+    orders_are_explained,
+    answers_are_kept,
+)
+
+
+def list_violations(books: Books) -> list[str]:
+    """Check everything; return a sentence for each thing that is wrong."""
+    found = [
+        f"{invariant.__name__}: {sentence}"
+        for invariant in INVARIANTS
+        for sentence in invariant(books)
+    ]
+    world = books.world
+    found += [f"meanwhile: {sentence}" for sentence in world.complaints]
+    return found + [f"the shop: {sentence}" for sentence in world.shop.complaints]

@@ -1,0 +1,40 @@
+"""A plan: what people do and what breaks, when. It is what runs, so it can be cut shorter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens, by its name in the table of actions."""
+
+    at: float  # virtual seconds since the beginning
+    act: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        said = " ".join(f"{name}={value}" for name, value in self.args.items())
+        return f"{self.at:9.3f}  {self.act}  {said}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a run follows from."""
+
+    seed: int
+    skews: tuple[float, float] = (0.0, 0.0)  # of the two hosts, in seconds
+    database_skew: float = 0.0
+    fulfils_on_delivery: bool = False
+    orders: tuple[Mapping[str, Any], ...] = ()  # the bodies of their creates
+    steps: tuple[Step, ...] = ()
+    story: str = ""
+
+    def render(self) -> str:
+        """Write it for a person."""
+        head = (
+            f"seed {self.seed}: {self.story}; hosts {self.skews[0]:+.1f} s and "
+            f"{self.skews[1]:+.1f} s, database {self.database_skew:+.1f} s"
+        )
+        bodies = [f"  order {n}: {dict(body)}" for n, body in enumerate(self.orders)]
+        return "\n".join([head, *bodies, *map(str, self.steps)])
