@@ -8,8 +8,6 @@ CREATE TABLE recoveries (
     began_at      timestamptz NOT NULL,
     cause         text NOT NULL,
     made_since    timestamptz NOT NULL,       -- what was made or paid since then is asked about
-    gathered_to   uuid,                       -- how far the attempts were gone through
-    gathered_at   timestamptz,                -- when that was complete
     finished_at   timestamptz,
     finished_by   text,
     reason        text,                       -- why it ended before everything was asked
