@@ -47,7 +47,7 @@ def write_xlsx(
 ) -> Path:
     """Write a spreadsheet: texts as shared strings or inline, `Number` as numbers."""
     texts: list[str] = []
-    cells = []
+    cells: list[str] = []
     for row in rows:
         parts = []
         for column, text in enumerate(row):
