@@ -405,3 +405,17 @@ def test_failed_refund_returns_nothing_whatever_is_said_late(desk: Desk) -> None
     assert (late.status, late.returned) == (RefundStatus.FAILED, None)
     ended = desk.hear(refund, "succeeded", returned=Decimal("5.00"))
     assert (ended.status, ended.returned) == (RefundStatus.SUCCEEDED, Decimal("5.00"))
+
+
+def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -> None:
+    desk = Desk(make)
+    refund = desk.send(desk.ask("5.00"))
+
+    told = desk.hear(refund, "succeeded", source=Source.NOTICE, returned=Decimal(5))
+    assert (told.fee_returned, told.due_at) == (None, desk.now + timedelta(seconds=5))
+    silent = desk.hear(told, "succeeded", returned=Decimal(5))
+    assert silent.due_at is not None
+    known = desk.hear(silent, "succeeded", returned=Decimal(5), fee_returned=Decimal("0.05"))
+
+    assert (known.fee_returned, known.due_at) == (Decimal("0.05"), None)
+    assert len([e for e in desk.events if e.type is EventType.REFUND_SUCCEEDED]) == 1
