@@ -38,7 +38,7 @@ torture:
 crash:
 	@sh scripts/bootstrap dev
 	@exec nice $(BIN)/python -m crash $(if $(PATH_),--path $(PATH_)) $(if $(POINT),--point '$(POINT)') \
-		$(if $(RESUME),--resume) $(ARGS)
+		$(if $(RESUME),--resume) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 check:
 	@sh scripts/bootstrap dev

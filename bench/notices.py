@@ -38,7 +38,6 @@ from checkstand.storage.embedded import EmbeddedPostgres
 HERE = Path(__file__).parent
 RATE_AIMS = {1: 0.75, 2: 1.0}  # gateway processes: of pgbench's best rate
 CPU_AIM = 2.5  # times the echo's CPU
-CONNECTIONS = 96  # Binance's own number is not known; enough to let groups form
 CLIENTS = (4, 16, 48)  # of pgbench
 PREFIX = "29"  # of Binance's ids
 SERIAL = "bench"
@@ -49,8 +48,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--notices", type=int, default=3000, help="per measure and round")
     parser.add_argument("--rounds", type=int, default=3)
+    # Binance's own number is not known; enough to let groups form.
+    parser.add_argument("--connections", type=int, default=96)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as directory, stage(Path(directory)) as set_up:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        stage(Path(directory), options.connections) as set_up,
+    ):
         rounds = [measure(set_up, options.notices) for _ in range(options.rounds)]
     return report(rounds)
 
@@ -99,6 +103,7 @@ class Stage:
     key: RSAPrivateKey
     account_id: str
     notice_path: str
+    connections: int  # that notices come over
     orders: int = 0  # made so far
 
     def sql(self, text: str, *values: object) -> str | None:
@@ -153,27 +158,39 @@ class Stage:
 
 def measure(stage: Stage, count: int) -> Round:
     """Measure everything once, one after the other."""
-    rates = {}
-    cpu = 0.0
-    for processes in RATE_AIMS:
-        orders = stage.open_orders(count)
-        with contextlib.ExitStack() as running:
-            gateways = [running.enter_context(gateway(stage)) for _ in range(processes)]
-            # Prepared statements, pools and caches are there before the clock runs.
-            warming = stage.open_orders(CONNECTIONS * 4)
-            send(stage.requests(warming), gateways)
-            before = [cpu_of(g.pid) for g in gateways]
-            rates[processes] = count / send(stage.requests(orders), gateways)
-            if processes == 1:
-                cpu = (cpu_of(gateways[0].pid) - before[0]) / count
-        check_paid(stage, orders)
-    with served([sys.executable, str(HERE / "notices_echo.py")], stage.environment) as bare:
+    taken = {processes: through_gateways(stage, processes, count) for processes in RATE_AIMS}
+    return Round(
+        rates={processes: rate for processes, (rate, _) in taken.items()},
+        pgbench=best_of_pgbench(stage, count),
+        cpu=taken[1][1],
+        echo=through_echo(stage, count),
+    )
+
+
+def through_gateways(stage: Stage, processes: int, count: int) -> tuple[float, float]:
+    """Return the notices a second, and the processes' seconds of CPU for each."""
+    orders, warming = stage.open_orders(count), stage.open_orders(stage.connections * 4)
+    with contextlib.ExitStack() as running:
+        gateways = [running.enter_context(gateway(stage)) for _ in range(processes)]
+        # Prepared statements, pools and caches are there before the clock runs.
+        send(stage, stage.requests(warming), gateways)
         requests = stage.requests(orders)
-        send(requests, [bare])
-        begun = cpu_of(bare.pid)
-        send(requests, [bare])
-        echo = (cpu_of(bare.pid) - begun) / count
-    return Round(rates=rates, pgbench=best_of_pgbench(stage, count), cpu=cpu, echo=echo)
+        before = sum(cpu_of(server.pid) for server in gateways)
+        seconds = send(stage, requests, gateways)
+        cpu = sum(cpu_of(server.pid) for server in gateways) - before
+    check_paid(stage, orders)
+    return count / seconds, cpu / count
+
+
+def through_echo(stage: Stage, count: int) -> float:
+    """Return the seconds of CPU that a bare ASGI app needs for each of the same bodies."""
+    requests = stage.requests(range(1, count + 1))
+    command = [sys.executable, str(HERE / "notices_echo.py")]
+    with served(command, stage.environment) as bare:
+        send(stage, requests, [bare])
+        before = cpu_of(bare.pid)
+        send(stage, requests, [bare])
+        return (cpu_of(bare.pid) - before) / count
 
 
 def check_paid(stage: Stage, orders: range) -> None:
@@ -228,12 +245,12 @@ def best_of_pgbench(stage: Stage, count: int) -> float:
     return max(rates)
 
 
-def send(requests: Sequence[bytes], servers: Sequence["Server"]) -> float:
+def send(stage: Stage, requests: Sequence[bytes], servers: Sequence["Server"]) -> float:
     """Send requests to servers, shared among them; return the seconds it took."""
     packed = b"".join(struct.pack(">I", len(request)) + request for request in requests)
     told = subprocess.run(  # noqa: S603
         [
-            *(sys.executable, str(HERE / "notices_sender.py"), str(CONNECTIONS)),
+            *(sys.executable, str(HERE / "notices_sender.py"), str(stage.connections)),
             *(server.address for server in servers),
         ],
         input=packed,
@@ -283,7 +300,7 @@ def cpu_of(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def stage(directory: Path) -> Iterator[Stage]:
+def stage(directory: Path, connections: int) -> Iterator[Stage]:
     """Start a database of our own with the newest schema and an account with Binance's key."""
     key = generate_private_key(65537, 2048)
     with EmbeddedPostgres.start(directory / "postgres") as server:
@@ -298,7 +315,7 @@ def stage(directory: Path) -> Iterator[Stage]:
             "BINANCE_PAY_API_SECRET": os.urandom(32).hex(),
             "BINANCE_PAY_BASE_URL": "http://127.0.0.1:9",  # nobody listens; nobody is asked
         }
-        made = Stage(server, url, environment, key, "", "")
+        made = Stage(server, url, environment, key, "", "", connections)
         with gateway(made):
             pass  # it migrates and opens the account
         made.account_id = made.sql("SELECT account_id::text FROM accounts LIMIT 1") or ""

@@ -11,14 +11,14 @@ from pathlib import Path
 from checkstand.storage.embedded import EmbeddedPostgres
 from crash.hardships import HARDSHIPS, Ground, Hardship, run_hardship
 from crash.lane import PROCESSES
-from crash.matrix import OK, Cell, Matrix, load_results, run_matrix, store_result
+from crash.matrix import VIOLATION, Cell, Matrix, run_matrix
+from crash.notebook import Notebook
 from crash.paths import PATHS
 from crash.programs import running_launcher
 from crash.report import write
 
 PAGE = Path("docs/crash-matrix.md")
-RESULTS = Path(".crash/results.jsonl")
-SECONDS = Path(".crash/seconds")  # that the runs took which a resumed one goes on with
+NOTEBOOK = Path(".crash")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,33 +53,24 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(options: argparse.Namespace, directory: Path) -> tuple[Matrix, list[Hardship]]:
+    notebook = Notebook(NOTEBOOK)
+    if not options.resume:
+        notebook.clear()
     # Every lane has a pool of its own for each process, and twice that for a moment after a kill.
     settings = {"max_connections": "400"}
     with EmbeddedPostgres.start(directory / "postgres", settings=settings) as cluster:
         matrix = Matrix()
         if options.hardship is None:
-            matrix = await _run_matrix(options, cluster, directory)
+            matrix = await _run_matrix(options, cluster, directory, notebook)
         if options.hardship is None and not _is_everything(options):
             return matrix, []
-        hardships = []
-        async with running_launcher(directory) as launcher:
-            ground = Ground(cluster=cluster, directory=directory, launcher=launcher)
-            for name in options.hardship or HARDSHIPS:
-                hardship = await run_hardship(name, ground)
-                hardships.append(hardship)
-                print(f"{name}: {hardship.outcome} {'; '.join(hardship.violations)}", flush=True)
-        return matrix, hardships
+        await _run_hardships(options, cluster, directory, notebook)
+        return matrix, notebook.read_hardships()
 
 
 async def _run_matrix(
-    options: argparse.Namespace, cluster: EmbeddedPostgres, directory: Path
+    options: argparse.Namespace, cluster: EmbeddedPostgres, directory: Path, notebook: Notebook
 ) -> Matrix:
-    RESULTS.parent.mkdir(exist_ok=True)
-    if not options.resume:
-        RESULTS.unlink(missing_ok=True)
-        SECONDS.unlink(missing_ok=True)
-    earlier = float(SECONDS.read_text()) if SECONDS.exists() else 0.0
-
     def is_wanted(cell: Cell) -> bool:
         return options.point in cell.target and options.process in {None, cell.process}
 
@@ -92,14 +83,31 @@ async def _run_matrix(
             for arrangement in options.arrangement or PROCESSES
             for path in options.path or PATHS
         ],
+        seconds_max=options.minutes * 60,
         wanted=is_wanted,
-        known=[r for r in load_results(RESULTS) if r.verdict == OK] if options.resume else (),
-        on_result=lambda result: store_result(RESULTS, result),
-        tell=lambda line: print(line, flush=True),
+        known=[result for result in notebook.read_results() if result.verdict != VIOLATION],
+        on_result=notebook.note_result,
+        tell=_say,
     )
-    matrix.seconds += earlier
-    SECONDS.write_text(str(matrix.seconds))
+    matrix.seconds = notebook.add_seconds(matrix.seconds)
     return matrix
+
+
+async def _run_hardships(
+    options: argparse.Namespace, cluster: EmbeddedPostgres, directory: Path, notebook: Notebook
+) -> None:
+    sound = {hardship.name for hardship in notebook.read_hardships() if not hardship.violations}
+    names = options.hardship or [name for name in HARDSHIPS if name not in sound]
+    async with running_launcher(directory) as launcher:
+        ground = Ground(cluster=cluster, directory=directory, launcher=launcher)
+        for name in names:
+            hardship = await run_hardship(name, ground)
+            notebook.note_hardship(hardship)
+            _say(f"{name}: {hardship.outcome} {'; '.join(hardship.violations)}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _is_everything(options: argparse.Namespace) -> bool:
@@ -121,6 +129,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="these hardships only, and no matrix; all of them when none is named",
     )
     parser.add_argument("--lanes", type=int, default=8, help="cases run side by side")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin no further cell after so long"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the last run's results")
     parser.add_argument("--page", type=Path, help="where to write the page")
     parser.add_argument("--directory", type=Path, help="where clusters and logs live meanwhile")

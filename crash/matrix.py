@@ -1,13 +1,12 @@
 """The cells of the matrix: found by clean runs, each run by one kill, each judged at rest."""
 
 import asyncio
-import json
 import re
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +86,7 @@ class Matrix:
     cells: list[Cell] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     lane_violations: list[str] = field(default_factory=list)
+    left_out: int = 0  # cells that were wanted when the time was over
     seconds: float = 0.0
 
     @property
@@ -111,6 +111,7 @@ async def run_matrix(
     lanes: int,
     runs: Sequence[tuple[str, str]],
     idle_seconds: float = IDLE_SECONDS,
+    seconds_max: float = float("inf"),
     wanted: Wanted = lambda _: True,
     known: Iterable[Result] = (),
     on_result: Callable[[Result], None] = lambda _: None,
@@ -132,7 +133,7 @@ async def run_matrix(
         ends = {(run.arrangement, run.path): run.end_state for run in matrix.clean}
 
         async def work(lane: Lane) -> None:
-            while todo:
+            while todo and time.monotonic() - began < seconds_max:
                 cell = todo.popleft()
                 result = await run_cell(lane, cell, ends[cell.arrangement, cell.path])
                 matrix.results.append(result)
@@ -140,6 +141,7 @@ async def run_matrix(
                 tell(_line(result, left=len(todo)))
 
         await asyncio.gather(*(work(lane) for lane in opened))
+        matrix.left_out = len(todo)
         for lane in opened:
             matrix.lane_violations += await check_lane(lane)
     matrix.seconds = time.monotonic() - began
@@ -207,7 +209,7 @@ async def _died(program: Any, kills_before: int) -> bool:
 async def _hear_again(scene: Scene, lane: Lane) -> list[str]:
     """Send every last notice again: it is taken, and changes nothing."""
     before = await scene.rest()
-    found = [*await scene.find_unstored(before), *await scene.hear_again(before)]
+    found = await scene.hear_again(before)
     after = await scene.rest()
     if end_state_of(before, lane.shop) != end_state_of(after, lane.shop):
         found.append("a repeated notice changed the order")
@@ -350,27 +352,6 @@ _LEFT_OVER: Final = {
     ),
     "accounts are halted": "SELECT count(*) FROM accounts WHERE halted_reason IS NOT NULL",
 }
-
-
-# Results on disk, so that a run can be taken up again.
-
-
-def load_results(path: Path) -> list[Result]:
-    """Read the results of an earlier run; the later one of a cell counts."""
-    if not path.exists():
-        return []
-    read = [json.loads(line) for line in path.read_text().splitlines()]
-    results = [
-        Result(**{**row, "cell": Cell(**row["cell"]), "violations": tuple(row["violations"])})
-        for row in read
-    ]
-    return list({result.cell: result for result in results}.values())
-
-
-def store_result(path: Path, result: Result) -> None:
-    """Add one result to a file."""
-    with path.open("a") as file:
-        file.write(json.dumps(asdict(result)) + "\n")
 
 
 def _line(result: Result, *, left: int) -> str:

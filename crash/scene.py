@@ -135,26 +135,25 @@ class Scene:
                 raise NoRest(f"after {REST_WITHIN_SECONDS:g} s: {reason}")
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
-    async def find_unstored(self, standing: Standing) -> list[str]:
-        """Return what Binance was answered SUCCESS for, and what is written down nowhere."""
+    async def hear_again(self, standing: Standing) -> list[str]:
+        """Let Binance say its last word on each attempt again; return what was wrong with that.
+
+        What was answered SUCCESS so far must be stored already. A notice that met a dead gateway
+        is sent again by the simulator's timetable anyway; this does not wait for it.
+        """
+        numbers = {order["merchant_trade_no"] for order in standing.theirs}
+        webhooks = (await self.lane.binance.state())["webhooks"]
+        told = [w for w in webhooks if w["merchant_trade_no"] in numbers and w["tries"]]
         stored = {bytes(notice["raw"]) for notice in standing.notices}
-        return [
+        found = [
             f"{webhook['biz_status']} was answered SUCCESS, and is not stored"
-            for webhook in await self._webhooks(standing)
+            for webhook in told
             if any(tried["acknowledged"] for tried in webhook["tries"])
             and webhook["body"].encode() not in stored
         ]
-
-    async def hear_again(self, standing: Standing) -> list[str]:
-        """Let Binance say its last word on each attempt again; return what was not taken.
-
-        A notice that met a dead gateway is sent again by the simulator's timetable anyway; this
-        does not wait for it.
-        """
-        told = {webhook["merchant_trade_no"] for webhook in await self._webhooks(standing)}
-        return [
-            f"the last notice about {number} is answered FAIL however often it is repeated"
-            for number in sorted(told)
+        return found + [
+            f"the last notice about {number} is answered FAIL again and again"
+            for number in sorted({webhook["merchant_trade_no"] for webhook in told})
             if not await self._is_taken_again(number)
         ]
 
@@ -165,12 +164,6 @@ class Scene:
                 return True
             await asyncio.sleep(1)
         return False
-
-    async def _webhooks(self, standing: Standing) -> list[Any]:
-        """Return what Binance has sent about this order, oldest first."""
-        numbers = {order["merchant_trade_no"] for order in standing.theirs}
-        webhooks = (await self.lane.binance.state())["webhooks"]
-        return [w for w in webhooks if w["merchant_trade_no"] in numbers and w["tries"]]
 
 
 def _codes_of(standing: Standing) -> list[str]:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from checkstand.ambient import Clock, HostClock, Ids, Random, SystemIds, SystemRandom
 from checkstand.deliveries.sender import DeliverySender
 from checkstand.domain.budget import CallRate
+from checkstand.domain.doubt import Patience
 from checkstand.domain.retention import RetentionPolicy
 from checkstand.errors import CheckstandError, Refused
 from checkstand.jobs.worker import keeping_keys, running_worker
@@ -47,6 +48,8 @@ _DATABASE_NAME = "checkstand"
 _RESTORING = "restoring"
 #: How often a host's clock is compared with the database's.
 _CLOCK_EVERY_SECONDS = 60.0
+#: How soon a process learns that an account was stopped or let go by another.
+_ACCOUNTS_EVERY_SECONDS = 5.0
 
 
 class CannotListen(CheckstandError):
@@ -168,11 +171,15 @@ async def building_house(
         )
         await resources.accounts.reload(database, provider, vault, now=resources.clock.now())
         await witness_database(resources)  # before anybody acts on a database from the past
-        keeping = asyncio.create_task(_keep_time(database, host_clock))
+        keeping = [
+            asyncio.create_task(_keep_time(database, host_clock)),
+            asyncio.create_task(_keep_accounts(resources)),
+        ]
         try:
             yield resources
         finally:
-            keeping.cancel()
+            for task in keeping:
+                task.cancel()
 
 
 async def back_up(settings: Settings, directory: Path, *, now: datetime) -> None:
@@ -342,6 +349,19 @@ async def _keep_time(database: Database, clock: HostClock) -> None:
             await database.learn_time(clock)
 
 
+async def _keep_accounts(resources: Resources) -> None:
+    """Learn what other processes changed about accounts: one that is stopped stops here too."""
+    while True:
+        await asyncio.sleep(_ACCOUNTS_EVERY_SECONDS)
+        with contextlib.suppress(Exception):  # the database may be away; what is known stays
+            await resources.accounts.reload(
+                resources.database,
+                resources.provider,
+                resources.vault,
+                now=resources.clock.now(),
+            )
+
+
 def _policy(settings: Settings, public_url: str) -> Policy:
     return Policy(
         public_url=public_url,
@@ -357,6 +377,11 @@ def _policy(settings: Settings, public_url: str) -> Policy:
         call_rate=CallRate(
             per_minute=settings.calls_per_minute,
             burst=max(1, min(20, settings.calls_per_minute // 60)),
+        ),
+        fulfilment_lease=timedelta(seconds=settings.fulfilment_lease_seconds),
+        patience=Patience(
+            unknown=timedelta(seconds=settings.unknown_alarm_seconds),
+            paying=timedelta(seconds=settings.paying_alarm_seconds),
         ),
     )
 

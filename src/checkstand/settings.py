@@ -40,6 +40,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_KEEP_NOTICES_DAYS": "days that raw notices are kept (90, at least 35)",
     "CHECKSTAND_KEEP_BUYERS_DAYS": "days that buyer_reference and client_ip are kept (180)",
     "CHECKSTAND_KEEP_KEYS_DAYS": "days that idempotency keys are kept (30, at least 30)",
+    "CHECKSTAND_FULFILMENT_LEASE": "seconds until a paid order is offered to the shop again (900)",
+    "CHECKSTAND_UNKNOWN_ALARM": "seconds until a person is told of an unknown outcome (900)",
+    "CHECKSTAND_PAYING_ALARM": "seconds until a person is told of a payment without end (7200)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -55,6 +58,8 @@ _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _SECRET_KEY_LENGTH_MIN: Final = 32
 #: A lease is held for as long as a call may take: more would stall an order after a crash.
 _SECONDS_MAX: Final = 60
+#: Whoever wants to wait longer than a week does not want to be told.
+_PATIENCE_MAX: Final = 7 * 86_400
 #: The one host that Binance documents; there is no sandbox (reference 1.1).
 _LIVE_BASE_URL: Final = "https://bpay.binanceapi.com"
 _AMOUNT: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
@@ -81,6 +86,9 @@ class Settings:
     keep_notices_days: int = 90
     keep_buyers_days: int = 180
     keep_keys_days: int = 30
+    fulfilment_lease_seconds: float = 900.0
+    unknown_alarm_seconds: float = 900.0
+    paying_alarm_seconds: float = 7200.0
     log_level: str = "info"
     kill_at: str | None = None
     points_dir: Path | None = None
@@ -115,6 +123,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         keep_notices_days=_days(values, "CHECKSTAND_KEEP_NOTICES_DAYS", default=90, least=35),
         keep_buyers_days=_days(values, "CHECKSTAND_KEEP_BUYERS_DAYS", default=180, least=1),
         keep_keys_days=_days(values, "CHECKSTAND_KEEP_KEYS_DAYS", default=30, least=30),
+        fulfilment_lease_seconds=_seconds(
+            values, "CHECKSTAND_FULFILMENT_LEASE", default=900.0, most=_PATIENCE_MAX
+        ),
+        unknown_alarm_seconds=_seconds(
+            values, "CHECKSTAND_UNKNOWN_ALARM", default=900.0, most=_PATIENCE_MAX
+        ),
+        paying_alarm_seconds=_seconds(
+            values, "CHECKSTAND_PAYING_ALARM", default=7200.0, most=_PATIENCE_MAX
+        ),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         points_dir=_points_dir(values),
@@ -224,16 +241,18 @@ def _secret_keys(text: str | None) -> tuple[str, ...]:
     return keys
 
 
-def _seconds(values: Mapping[str, str | None], name: str, *, default: float) -> float:
+def _seconds(
+    values: Mapping[str, str | None], name: str, *, default: float, most: int = _SECONDS_MAX
+) -> float:
     text = values[name]
     try:
         seconds = float(text) if text else default
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= _SECONDS_MAX:
+    if not 0 < seconds <= most:
         raise SettingsError(
             "setting_invalid",
-            f"{name} must be a number of seconds up to {_SECONDS_MAX}, not {text!r}",
+            f"{name} must be a number of seconds up to {most}, not {text!r}",
             field=name,
         )
     return seconds

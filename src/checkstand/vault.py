@@ -5,11 +5,13 @@ every loaded key decrypts. The associated data is account, row and column, so a 
 moved to another row does not open.
 """
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from checkstand.ambient import Random
@@ -28,6 +30,7 @@ class Vault:
         self._ciphers = {_name_of(key): AESGCM(_derive(key, "vault")) for key in secret_keys}
         self._newest = _name_of(secret_keys[0])
         self._random = random
+        self._signers = {_public_key_of(s): s for s in map(_signer_of, secret_keys)}
         #: Signs the forms of the checkout page; another purpose, so another key.
         self.form_key = _derive(secret_keys[0], "forms")
 
@@ -58,6 +61,31 @@ class Vault:
             raise Refused(
                 "secret_damaged", f"the stored {column} of {row_id} does not open"
             ) from error
+
+    def sign(self, message: bytes) -> tuple[str, str]:
+        """Sign a message with the newest key; return the public key and the signature as text."""
+        public_key, signer = next(iter(self._signers.items()))
+        return public_key, base64.b64encode(signer.sign(message)).decode()
+
+    def is_ours(self, message: bytes, *, public_key: str, signature: str) -> bool:
+        """Say whether a loaded key signed a message."""
+        signer = self._signers.get(public_key)
+        if signer is None:
+            return False
+        try:
+            signer.public_key().verify(base64.b64decode(signature, validate=True), message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def _signer_of(secret_key: str) -> Ed25519PrivateKey:
+    """Derive the key that signs closed days: anyone can verify with its public half."""
+    return Ed25519PrivateKey.from_private_bytes(_derive(secret_key, "days"))
+
+
+def _public_key_of(signer: Ed25519PrivateKey) -> str:
+    return base64.b64encode(signer.public_key().public_bytes_raw()).decode()
 
 
 def _derive(secret_key: str, purpose: str) -> bytes:

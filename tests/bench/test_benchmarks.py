@@ -31,6 +31,21 @@ def test_the_sdk_is_measured_beside_the_official_connector() -> None:
     assert "import checkstand.binance" in done.stdout
 
 
+def test_notices_are_measured_beside_pgbench_and_a_bare_echo() -> None:
+    done = run("notices.py", "--notices", "96", "--rounds", "1", "--connections", "8")
+
+    assert done.stderr == ""
+    measured = [line for line in done.stdout.splitlines() if not line.startswith("missed")]
+    assert [re.split(r"  +", line)[0] for line in measured] == [
+        "pgbench, the same rows",
+        "notices, 1 gateway process",
+        "notices, 2 gateway processes",
+        "CPU per echo",
+        "CPU per notice",
+    ]
+    assert all(re.search(r" \d+(/s| µs)", line) for line in measured)
+
+
 def test_verify_survives_a_thousand_broken_notifications() -> None:
     done = run("fuzz_verify.py", "--inputs", "1000", "--seed", "7")
 

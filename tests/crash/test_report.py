@@ -12,9 +12,8 @@ from crash.matrix import (
     CleanRun,
     Matrix,
     Result,
-    load_results,
-    store_result,
 )
+from crash.notebook import Notebook
 from crash.report import render
 
 BEFORE = Cell("pay", TOGETHER, "serve", "before commit settle_notices", 1)
@@ -45,16 +44,22 @@ def _matrix() -> Matrix:
     )
 
 
-def test_results_are_read_as_they_were_written_and_the_later_one_counts(tmp_path: Path) -> None:
-    path = tmp_path / "results"
+def test_notes_are_read_as_they_were_written_and_the_later_one_counts(tmp_path: Path) -> None:
+    notebook = Notebook(tmp_path / "notes")
+    hardship = Hardship(name="disk_full", outcome="nobody waited", violations=("a loss",))
     first, second, third = _matrix().results
     for result in (Result(cell=BEFORE, verdict=VIOLATION), first, second, third):
-        store_result(path, result)
+        notebook.note_result(result)
+    notebook.note_hardship(hardship)
+    notebook.add_seconds(60)
 
-    read = load_results(path)
+    again = Notebook(tmp_path / "notes")
 
-    assert read == [first, second, third]
-    assert load_results(tmp_path / "none") == []
+    assert again.read_results() == [first, second, third]
+    assert again.read_hardships() == [hardship]
+    assert again.add_seconds(1.5) == 61.5
+    again.clear()
+    assert again.read_results() == []
 
 
 def test_page_has_a_row_a_point_and_counts_what_went_wrong() -> None:

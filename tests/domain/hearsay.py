@@ -191,8 +191,8 @@ def _hold_repeat(world: Hearsay, decided: Decision, attempt_id: UUID, report: Re
 
 
 def _hear_of_refund(world: Hearsay, refund_id: UUID, report: RefundReport) -> Hearsay:
-    now = world.now
-    decided = refunding.apply(Decision.nothing(world.case), refund_id, report, now=now)
+    given = _given(world)
+    decided = refunding.apply(Decision.nothing(world.case), refund_id, report, given=given)
     before, after = world.case.refund(refund_id), decided.case.refund(refund_id)
     if before.status is RefundStatus.SUCCEEDED:
         assert after.status is RefundStatus.SUCCEEDED, "money that went back came again"
@@ -204,7 +204,7 @@ def _hear_of_refund(world: Hearsay, refund_id: UUID, report: RefundReport) -> He
         after.status is RefundStatus.SUCCEEDED and before.status is not after.status
     )
     if report.finding is not RefundFinding.ABSENT:
-        again = refunding.apply(Decision.nothing(decided.case), refund_id, report, now=now)
+        again = refunding.apply(Decision.nothing(decided.case), refund_id, report, given=given)
         assert (again.steps, again.events) == ((), ()), "the same news again made news"
         assert laws.outcome_of(again.case) == laws.outcome_of(decided.case), "again is not the same"
     return _accept(world, decided, has_followed=False)

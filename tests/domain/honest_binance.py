@@ -411,7 +411,9 @@ def _refund_answered(world: HonestWorld, hand: Hand, index: int) -> Decision:
         return _released(decision, refund.refund_id, index)
     said = cast(RefundAnswer, hand.answer)
     if said.report is not None:
-        decision = refunding.apply(decision, refund.refund_id, said.report, now=now)
+        decision = refunding.apply(
+            decision, refund.refund_id, said.report, given=_circumstances(world)
+        )
     else:
         is_unknown = said.outcome is Outcome.UNKNOWN
         decision = refunding.note_silence(decision, refund.refund_id, sent=is_unknown, now=now)
@@ -481,9 +483,9 @@ def _refund_notice(world: HonestWorld, number: int, theirs: TheirRefund) -> Hone
         cast(TheirOrder, _theirs(world, number)),
         theirs,
     )
-    now = world.now
-    decided = refunding.apply(Decision.nothing(world.case), refund.refund_id, report, now=now)
-    again = refunding.apply(Decision.nothing(decided.case), refund.refund_id, report, now=now)
+    given = _circumstances(world)
+    decided = refunding.apply(Decision.nothing(world.case), refund.refund_id, report, given=given)
+    again = refunding.apply(Decision.nothing(decided.case), refund.refund_id, report, given=given)
     assert (again.steps, again.events) == ((), ()), "the same news again made news"
     assert laws.outcome_of(again.case) == laws.outcome_of(decided.case)
     return accept(world, decided)

@@ -56,6 +56,7 @@ class Desk:
     def __init__(self, make: Any, **order: Any) -> None:
         self.case: Case = make.settled_case(make.attempt(), **order)
         self.now = make.noon + timedelta(minutes=10)
+        self.given = make.given()
         self.events: list[Any] = []
 
     def keep(self, decision: Decision) -> None:
@@ -80,7 +81,8 @@ class Desk:
         """Hear of it from Binance."""
         decision = Decision.nothing(self.case)
         report = _report(finding, **more)
-        self.keep(refunding.apply(decision, refund.refund_id, report, now=self.now))
+        given = replace(self.given, now=self.now)
+        self.keep(refunding.apply(decision, refund.refund_id, report, given=given))
         return self.case.refund(refund.refund_id)
 
     def silence(self, refund: Refund, *, sent: bool) -> Refund:

@@ -11,12 +11,22 @@ from checkstand.domain.event import EventType
 from checkstand.domain.order import OrderStatus
 from checkstand.operations.manage_keys import SCOPES
 from checkstand.settings import SETTINGS
-from checkstand.web.api import endpoints, events, ledger, orders
+from checkstand.web.api import (
+    account,
+    anomalies,
+    endpoints,
+    events,
+    fulfilment,
+    ledger,
+    orders,
+    reconciliation,
+    refunds,
+)
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "checkstand"
 #: What shops and operators meet; the SDK, the simulator and the demo speak for themselves.
-ROOMS = ("deliveries", "domain", "operations", "storage", "web")
+ROOMS = ("deliveries", "domain", "operations", "provider", "storage", "web")
 _CODE = re.compile(
     r"(?:Refused|Conflict|NotFound|ProviderUnavailable|SettingsError|CannotListen|MigrationError"
     r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle|BackupFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
@@ -47,7 +57,19 @@ def test_commands_are_documented() -> None:
 def test_routes_scopes_states_and_events_are_documented() -> None:
     text = _read("docs/api.md")
 
-    for router in (orders.router, endpoints.router, events.router, ledger.router):
+    rooms = (
+        orders,
+        refunds,
+        fulfilment,
+        anomalies,
+        endpoints,
+        events,
+        ledger,
+        reconciliation,
+        account,
+    )
+    for room in rooms:
+        router = room.router
         for route in router.routes:
             assert isinstance(route, APIRoute)
             tail = route.path.removeprefix("/api/payments/binance").removeprefix("/api")
@@ -55,7 +77,7 @@ def test_routes_scopes_states_and_events_are_documented() -> None:
             assert last in text, route.path
     for word in (*SCOPES, *OrderStatus, *EventType):
         assert f"`{word}`" in text or str(word) in text, word
-    assert set(re.findall(r"`((?:order|refund)\.[a-z]+)`", text)) == set(EventType)
+    assert set(re.findall(r"`((?:order|refund|reconciliation)\.[a-z]+)`", text)) == set(EventType)
 
 
 def test_error_codes_are_documented_and_none_is_made_up() -> None:

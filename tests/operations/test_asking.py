@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import asyncpg
+
 from checkstand.web.checkout.desk import CheckoutDesk
 
 
@@ -88,7 +90,9 @@ async def test_fiat_price_whose_quote_was_lost_is_settled_by_our_own_query(gatew
     assert paid["currency"] == "USDT"
 
 
-async def test_queries_that_answer_for_another_merchant_stop_the_account(gateway: Any) -> None:
+async def test_queries_that_answer_for_another_merchant_stop_the_account(
+    gateway: Any, empty_database_url: str
+) -> None:
     created = await gateway.create()
     order_id = created.json["order_id"]
     path = f"/api/payments/binance/orders/{order_id}/refresh"
@@ -96,11 +100,12 @@ async def test_queries_that_answer_for_another_merchant_stop_the_account(gateway
     credential_id = gateway.resources.accounts.credential_for(
         gateway.resources.accounts.list_all()[0].account_id
     )
-    from dataclasses import replace
-
-    pinned = gateway.resources.provider.credential(credential_id)
-    assert pinned.merchant_id == "900000001"
-    gateway.resources.provider.use(replace(pinned, merchant_id="900000777"))
+    assert gateway.resources.provider.credential(credential_id).merchant_id == "900000001"
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("UPDATE accounts SET merchant_id = '900000777'")
+    await connection.close()
+    house = gateway.resources
+    await house.accounts.reload(house.database, house.provider, house.vault, now=house.clock.now())
 
     gateway.simulator.control.pay(gateway.trade_numbers()[0], webhook=False)
     answer = await gateway.request("POST", path)

@@ -28,6 +28,7 @@ from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources
 from checkstand.operations.retry_notices import retry_notices
+from checkstand.operations.verify_notice import verify_notice
 from checkstand.simulator.notices import order_data
 from checkstand.storage import cases
 from checkstand.storage.database import Transaction
@@ -407,18 +408,20 @@ async def test_sender_is_answered_in_time_when_nothing_can_be_written(house: Hou
 
 async def test_more_than_can_wait_are_told_at_once(house: House) -> None:
     held, other = await house.orders(2)
+    house = replace(house, desk=NoticeDesk(house.resources, waiting_max=20))
 
     async with house.holding(HOLD_ORDER, held):
         signed = house.sign(held)
-        waiting = [asyncio.create_task(house.deliver(signed)) for _ in range(2_000)]
-        while house.desk._waiters < 2_000:
-            await asyncio.sleep(0.01)
-        with pytest.raises(ProviderUnavailable, match="too many"):
-            await house.bring(other)
+        waiting = [asyncio.create_task(house.deliver(signed)) for _ in range(20)]
+        await asyncio.sleep(0)
+        for order in (held, other):  # a copy, and one that nobody has brought yet
+            with pytest.raises(ProviderUnavailable, match="too many"):
+                await house.bring(order)
     await asyncio.gather(*waiting)
 
     await house.bring(other)
     assert await house.statuses([held, other]) == ["PAID", "PAID"]
+    await house.desk.aclose()
 
 
 async def test_two_gateways_with_crossed_copies_store_each_once(house: House) -> None:
@@ -433,14 +436,31 @@ async def test_two_gateways_with_crossed_copies_store_each_once(house: House) ->
 
 
 async def test_notice_that_another_stores_meanwhile_is_looked_at_again(house: House) -> None:
-    """Only what is about no order of ours can be stored beside us: two gateways, one orphan."""
+    """Only what is about no order that we hold can be stored beside us: here an orphan."""
     signed = house.simulator.control.sign(data={"batchStatus": "X"}, biz_id="7", biz_type="PAYOUT")
-    second = NoticeDesk(house.resources)
+    path = house.resources.accounts.get(DEFAULT_ACCOUNT_ID).notice_path
+    theirs = await verify_notice(
+        house.resources, notice_path=path, headers=signed.headers, raw=signed.body
+    )
+    insert = (
+        "INSERT INTO notices VALUES ($1, $2, $3, 'PAYOUT', '7', 'X', '', $4, $4, true, '{}',"
+        " 'stored', 'by the other gateway')"
+    )
+    values = (DEFAULT_ACCOUNT_ID, uuid.uuid4(), theirs.stored.fingerprint)
 
-    await asyncio.gather(house.deliver(signed), replace(house, desk=second).deliver(signed))
-    await second.aclose()
+    async with house.holding(insert, *values, house.resources.clock.now()):
+        waiting = asyncio.create_task(house.deliver(signed))
+        while not await house.connection.fetchval(WAITS_FOR_A_LOCK):
+            await asyncio.sleep(0.005)
+    await waiting
 
-    assert await house.outcomes() == ["orphan"]
+    assert await house.outcomes() == ["orphan"]  # theirs, marked by us
+
+
+WAITS_FOR_A_LOCK = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 async def test_copy_of_a_stored_notice_applies_it_at_once(house: House) -> None:

@@ -40,7 +40,8 @@ async def test_order_of_a_stopped_account_does_not_expire(run_gateway: Any) -> N
         await control.advance(100)
 
         async def halt(tx: Transaction) -> None:
-            await accounts.halt(tx, DEFAULT_ACCOUNT_ID, reason="queries answer for another one")
+            now = gateway.resources.clock.now()
+            await accounts.halt(tx, DEFAULT_ACCOUNT_ID, reason="another one's key", now=now)
 
         await gateway.resources.database.run(halt, name="halt")
 

@@ -131,8 +131,8 @@ async def test_halted_account_s_attempts_rest_and_others_go_on(
     attempt = store.attempt(order, credential_id=credential["credential_id"])
     await store.write(order, attempt)
 
-    assert await store.run(accounts.halt, store.account_id, reason="the wrong key")
-    assert not await store.run(accounts.halt, store.account_id, reason="again")
+    assert await store.run(accounts.halt, store.account_id, reason="the wrong key", now=store.noon)
+    assert not await store.run(accounts.halt, store.account_id, reason="again", now=store.noon)
 
     assert await _claim(store) == [(other_account, order.order_id, attempt.attempt_id)]
 

@@ -1,6 +1,8 @@
 """The database door: a step runs again where that may help, and says so where it cannot."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from checkstand.errors import DatabaseUnavailable, RowsHeld
+from checkstand.errors import DatabaseBusy, DatabaseUnavailable, RowsHeld
 from checkstand.storage.database import (
     STATEMENTS,
     Database,
@@ -184,6 +186,28 @@ async def test_step_that_meets_another_every_time_is_the_caller_s_in_the_end(
         await store.database.run(step, name="never")
 
     assert len(tries) == 5
+
+
+async def test_server_that_falls_silent_is_given_up_and_asked_anew(open_database: Any) -> None:
+    stopped: list[int] = []
+    async with open_database(silence_seconds=0.3) as database:
+
+        async def step(tx: Transaction) -> int:
+            row = await tx.row(_ME)
+            assert row is not None
+            if not stopped:
+                stopped.append(row["pid"])
+                os.kill(row["pid"], signal.SIGSTOP)
+            await tx.row(_ME)
+            return int(row["pid"])
+
+        try:
+            async with asyncio.timeout(10):
+                with pytest.raises(DatabaseBusy):
+                    await database.run(step, name="silent")
+                assert await database.run(step, name="anew") not in stopped
+        finally:
+            os.kill(stopped[0], signal.SIGCONT)
 
 
 async def test_server_that_stays_away_is_said_to_be_unavailable(

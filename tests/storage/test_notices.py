@@ -53,9 +53,19 @@ async def _mark(store: Any, notice: StoredNotice, outcome: NoticeOutcome) -> Non
     await store.run(notices.mark, [mark])
 
 
-async def _due(store: Any, which: Any = notices.list_due, *, limit: int = 10) -> list[StoredNotice]:
+async def _due(store: Any, *, limit: int = 10) -> list[StoredNotice]:
     found: list[StoredNotice] = await store.run(
-        which, received_after=store.noon - timedelta(days=7), limit=limit
+        notices.list_due,
+        received_after=store.noon - timedelta(days=7),
+        orphans_after=store.noon - timedelta(hours=2),
+        limit=limit,
+    )
+    return found
+
+
+async def _orphans(store: Any, *, limit: int = 10) -> list[StoredNotice]:
+    found: list[StoredNotice] = await store.run(
+        notices.list_orphans, received_after=store.noon - timedelta(days=7), limit=limit
     )
     return found
 
@@ -145,7 +155,7 @@ async def test_what_was_used_is_not_tried_again(store: Any, outcome: NoticeOutco
     await _mark(store, notice, outcome)
 
     assert await _due(store) == ([notice] if outcome is NoticeOutcome.STORED else [])
-    orphans = await _due(store, notices.list_orphans)
+    orphans = await _orphans(store)
     assert orphans == ([notice] if outcome is NoticeOutcome.ORPHAN else [])
     (row,) = await store.sql("SELECT outcome, explanation, order_id FROM notices")
     assert (row["outcome"], row["explanation"]) == (outcome, "because")
@@ -171,7 +181,7 @@ async def test_notices_nobody_knows_do_not_hide_one_that_can_be_used(store: Any)
 
     assert await _due(store, limit=3) == [stored]
     # What came last may just have its order.
-    found = await _due(store, notices.list_orphans, limit=2)
+    found = await _orphans(store, limit=2)
     assert [n.fingerprint for n in found] == [b"orphan 4", b"orphan 3"]
 
 
@@ -179,8 +189,9 @@ async def test_orphan_is_due_once_an_attempt_has_its_id(store: Any, other_accoun
     theirs = _notice(store, "theirs", biz_id="31", account_id=other_account)
     mine, other = _notice(store, "mine", biz_id="31"), _notice(store, "other", biz_id="32")
     payout = _notice(store, "payout", biz_id="31", biz_type="PAYOUT")
-    await _insert(store, mine, other, theirs, payout)
-    for orphan in (mine, other, theirs, payout):
+    early = _notice(store, "early", biz_id="31", received_at=store.noon - timedelta(hours=3))
+    await _insert(store, mine, other, theirs, payout, early)
+    for orphan in (mine, other, theirs, payout, early):
         await _mark(store, orphan, NoticeOutcome.ORPHAN)
     assert await _due(store) == []
 

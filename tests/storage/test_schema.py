@@ -20,6 +20,7 @@ _INSERT_ONLY = [
     "seals",
     "sealed_transfers",
     "event_positions",
+    "acts",
 ]
 
 

@@ -65,6 +65,7 @@ async def fill(gateway: Any, path: str) -> str:
         "order_id": created.json["order_id"],
         "event_id": events.json["data"][0]["event"]["id"],
         "endpoint_id": endpoint.json["endpoint_id"],
+        "anomaly_id": created.json["order_id"],
         "notice_path": gateway.resources.accounts.list_all()[0].notice_path,
         "token": token,
         "name": "checkout.css",

@@ -10,15 +10,19 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from checkstand.cli.accounts import app as accounts
+from checkstand.cli.house import DONE, FAILED, INTERRUPTED, WRONG_USAGE
 from checkstand.cli.house import read_environment as _settings
 from checkstand.cli.house import run_work as _run
 from checkstand.cli.ledger import app as ledger
 from checkstand.cli.limits import app as limits
+from checkstand.cli.orders import app as orders
 from checkstand.cli.ports import Port
+from checkstand.cli.reconcile import app as reconcile
 from checkstand.cli.recovery import app as recover
 from checkstand.cli.recovery import backup, restore
 from checkstand.cli.retention import retention
@@ -28,11 +32,6 @@ from checkstand.errors import CheckstandError, Refused
 if TYPE_CHECKING:
     from checkstand.settings import Settings
 
-DONE: Final = 0
-FAILED: Final = 1
-WRONG_USAGE: Final = 2
-INTERRUPTED: Final = 130
-
 app = App(
     name="checkstand",
     help="The counter where a shop takes Binance Pay.",
@@ -40,7 +39,6 @@ app = App(
 )
 keys = App(name="keys", help="API keys for the shop's programs.")
 bench = App(name="bench", help="Measure ourselves against others, in a source checkout.")
-accounts = App(name="accounts", help="The merchant accounts of this gateway.")
 accounts.command(limits)
 app.command(keys)
 app.command(accounts)
@@ -50,6 +48,8 @@ app.command(restore)
 app.command(recover)
 app.command(bench)
 app.command(ledger)
+app.command(orders)
+app.command(reconcile)
 app.command(simulator)
 
 
@@ -215,6 +215,38 @@ def bench_sdk(*, calls: int = 1000, rounds: int = 5) -> int:
     """
     script = _bench_script("sdk.py")
     command = [sys.executable, str(script), "--calls", str(calls), "--rounds", str(rounds)]
+    return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
+
+
+@bench.command(name="notices")
+def bench_notices(*, notices: int = 3000, rounds: int = 3) -> int:
+    """Compare notices taken in per second, and their CPU, with pgbench and a bare echo.
+
+    Parameters
+    ----------
+    notices
+        Notices for each measure of a round.
+    rounds
+        Rounds, of which the middle counts.
+    """
+    script = _bench_script("notices.py")
+    command = [sys.executable, str(script), "--notices", str(notices), "--rounds", str(rounds)]
+    return subprocess.run(command, check=False).returncode  # noqa: S603  (our own file)
+
+
+@bench.command(name="reconcile")
+def bench_reconcile(*, orders: int = 100_000, days: int = 10) -> int:
+    """Reconcile so many paid orders with report files of that size, and planted discrepancies.
+
+    Parameters
+    ----------
+    orders
+        Paid orders, and lines of the files.
+    days
+        Days over which they are spread.
+    """
+    script = _bench_script("reconcile.py")
+    command = [sys.executable, str(script), "--orders", str(orders), "--days", str(days)]
     return subprocess.run(command, check=False).returncode  # noqa: S603  (our own script)
 
 

@@ -5,10 +5,16 @@ import contextlib
 import os
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from checkstand.settings import Settings
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+FOUND_PROBLEMS: Final = 3
+INTERRUPTED: Final = 130
 
 
 def read_environment(*, host: str | None = None, port: int | None = None) -> "Settings":

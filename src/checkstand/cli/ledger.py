@@ -5,17 +5,15 @@ import os
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from checkstand.cli.house import read_environment, run_work
+from checkstand.cli.house import DONE, FOUND_PROBLEMS, read_environment, run_work
 
 if TYPE_CHECKING:
     from checkstand.queries.verify_ledger import Verdict
 
-DONE: Final = 0
-FOUND: Final = 3
 
 app = App(name="ledger", help="The books: check them, read them, take them along.")
 
@@ -152,7 +150,7 @@ def _tell(verdict: "Verdict", anchor: str | None) -> int:
     print(
         f"{verdict.transfers} transfers, {verdict.seals} seals and {verdict.orders} orders checked"
     )
-    return FOUND if verdict.flaws or is_lost else DONE
+    return FOUND_PROBLEMS if verdict.flaws or is_lost else DONE
 
 
 @contextlib.asynccontextmanager

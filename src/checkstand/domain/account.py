@@ -13,7 +13,9 @@ class Account:
     reference: str  # eight characters that its API keys and checkout tokens begin with
     name: str  # what shoppers read
     notice_path: str  # the unguessable end of its address for Binance's notices
+    merchant_id: str | None = None  # as its first query said; another one halts it
     halted_reason: str | None = None  # automatic moves are stopped, and why
+    halted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

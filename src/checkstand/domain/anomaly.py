@@ -32,6 +32,10 @@ UNSETTLED_MONEY: Final = frozenset(
 )
 
 
+#: Who signs what no person decided.
+POLICY: Final = "policy"
+
+
 class Resolution(StrEnum):
     """How an anomaly ended."""
 

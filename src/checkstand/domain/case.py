@@ -10,7 +10,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkstand.domain.anomaly import UNSETTLED_MONEY, Anomaly, AnomalyKind, anomaly_id_of
+from checkstand.domain.anomaly import (
+    UNSETTLED_MONEY,
+    Anomaly,
+    AnomalyKind,
+    Resolution,
+    anomaly_id_of,
+)
 from checkstand.domain.attempt import Attempt
 from checkstand.domain.event import EVENT_OF, Event, EventType, event_id_of
 from checkstand.domain.order import TRANSITIONS, Order, OrderStatus
@@ -179,6 +185,27 @@ class Decision:
             actor="checkstand", reason=f"anomaly {kind}: {detail}", reference=reference, at=at
         )
         return decided.tell(EventType.ORDER_ATTENTION, fact=str(anomaly_id), at=at)
+
+    def close_anomaly(
+        self,
+        anomaly: Anomaly,
+        resolution: Resolution,
+        *,
+        by: str,
+        reason: str,
+        actor: str,
+        at: datetime,
+    ) -> "Decision":
+        """Close an open anomaly, and write the decision into the order's history."""
+        closed = replace(
+            anomaly, resolved_at=at, resolved_by=by, resolution=resolution, reason=reason
+        )
+        return self.with_anomaly(closed).note(
+            actor=actor,
+            reason=f"anomaly {anomaly.kind} resolved ({resolution}): {reason}",
+            reference=f"anomaly:{anomaly.anomaly_id}",
+            at=at,
+        )
 
     def note(self, *, actor: str, reason: str, reference: str | None, at: datetime) -> "Decision":
         """Count a change that the shop can see and that moves no status."""

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from checkstand.domain.order import OrderStatus
+from checkstand.domain.reconciliation import Discrepancy
 
 
 class EventType(StrEnum):
@@ -21,6 +22,7 @@ class EventType(StrEnum):
     ORDER_ATTENTION = "order.attention"
     REFUND_SUCCEEDED = "refund.succeeded"
     REFUND_FAILED = "refund.failed"
+    RECONCILIATION_DISCREPANCY = "reconciliation.discrepancy"
 
 
 #: What a move to each status tells.
@@ -50,6 +52,7 @@ class Event:
     order_version: int
     created_at: datetime
     refund_id: UUID | None = None  # the refund it is about, if it is about one
+    discrepancy: Discrepancy | None = None  # the same of a discrepancy
 
 
 def event_id_of(order_id: UUID, type_: EventType, fact: str) -> UUID:

@@ -106,3 +106,8 @@ class Order:
     paid_at: datetime | None = None
     fulfilled_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    cancel_requested_by: str | None = None  # an actor: merchant or shopper
+    fulfilment_token: str | None = None  # who has the goods in hand, or had them last
+    fulfilment_until: datetime | None = None  # and until when
+    fulfilment_due_at: datetime | None = None  # when they are offered to the shop again
+    fulfilment_offers: int = 0  # how often they were offered again

@@ -22,7 +22,9 @@ from checkstand.domain.order import OrderStatus
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import ATTEMPTS_MAX, IN_FLIGHT, Refund, RefundStatus
 from checkstand.domain.report import RefundFinding, RefundReport
+from checkstand.domain.resolution import settle_returned
 from checkstand.domain.schedule import ABSENCE_MARGIN, stepped
+from checkstand.domain.settlement import Circumstances
 
 #: While an outcome is unknown somebody waits for his money; Binance may need a moment to know it.
 _UNKNOWN_SECONDS: Final = (1, 2, 5, 10, 30)
@@ -220,8 +222,11 @@ def note_silence(decision: Decision, refund_id: UUID, *, sent: bool, now: dateti
     return decision.with_refund(replace(asked, due_at=_next_look(asked, now=now)))
 
 
-def apply(decision: Decision, refund_id: UUID, report: RefundReport, *, now: datetime) -> Decision:
+def apply(
+    decision: Decision, refund_id: UUID, report: RefundReport, *, given: Circumstances
+) -> Decision:
     """Accept one report about one refund, and let payment and order follow. Safe to repeat."""
+    now = given.now
     refund = _with_facts(decision.case.refund(refund_id), report)
     match report.finding:
         case RefundFinding.SUCCEEDED:
@@ -237,6 +242,7 @@ def apply(decision: Decision, refund_id: UUID, report: RefundReport, *, now: dat
         case _:
             decided = decision.with_refund(_heard(refund, now=now))
     decided = _look_for_strangers(decided, refund, report, now=now)
+    decided = settle_returned(decided, decided.case.payment(refund.payment_id), given=given)
     return _line_up(decided, refund.payment_id, now=now)
 
 

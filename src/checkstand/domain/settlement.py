@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from checkstand.domain import progress
-from checkstand.domain.anomaly import AnomalyKind, Resolution
+from checkstand.domain import doubt, progress
+from checkstand.domain.anomaly import POLICY, AnomalyKind, Resolution, anomaly_id_of
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.money import Money, render_amount
@@ -29,6 +29,10 @@ _FRESHLY_MADE = timedelta(minutes=1)
 _AFTER_REFUSAL = timedelta(seconds=5)
 _AFTER_REFUSALS = timedelta(minutes=5)
 
+#: What tells "no such order" from other contradictions of one attempt.
+_ABSENT = "absent"
+_TELLS_NOT_OF_IT = frozenset({Finding.ABSENT, Finding.UNREADABLE, Finding.REFUSED})
+
 _ENDS = {
     Finding.CLOSED: AttemptStatus.CLOSED,
     Finding.LAPSED: AttemptStatus.LAPSED,
@@ -45,6 +49,7 @@ class Circumstances:
     fresh_id: UUID  # becomes the new attempt's, if one is made
     credential_id: UUID
     attempt_life: timedelta = timedelta(hours=1)  # Binance takes no more (reference 2.1)
+    fulfilment_lease: timedelta = timedelta(minutes=15)  # for the shop to acknowledge
 
 
 def apply(
@@ -63,6 +68,7 @@ def apply(
             decided = _contradicts(decision, attempt, report, now=given.now)
         case _:
             decided = _ended(decision, attempt, report, now=given.now)
+    decided = _found_again(decided, attempt, report, now=given.now)
     return follow(decided, given=given, report=report)
 
 
@@ -92,6 +98,7 @@ def follow(decision: Decision, *, given: Circumstances, report: Report | None = 
     """Bring the order to where its facts say it is, and write down what has to be done next."""
     decided = _close_unwanted(decision, now=given.now)
     decided = _replace_ended(decided, given=given)
+    decided = doubt.settle_known(decided, now=given.now)
     case = decided.case
     status = status_of(case, now=given.now)
     if status is case.order.status:
@@ -110,6 +117,7 @@ def follow(decision: Decision, *, given: Circumstances, report: Report | None = 
         fact=str(payment.payment_id),
         settled_by=payment.payment_id,
         paid_at=payment.paid_at or given.now,
+        fulfilment_due_at=given.now + given.fulfilment_lease,
     )
 
 
@@ -307,7 +315,7 @@ def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
     if attempt.prepay_id is not None:
         if now - (attempt.last_sent_at or attempt.created_at) < _FRESHLY_MADE:
             return decision.with_attempt(progress.note_heard(attempt, report, now=now))
-        return _contradicts(decision, attempt, report, now=now)
+        return _contradicts(decision, attempt, report, now=now, fact=_ABSENT)
     if attempt.status is not AttemptStatus.SUBMITTING:
         return decision.with_attempt(progress.note_heard(attempt, report, now=now))
     asked = replace(attempt, absences=attempt.absences + 1, last_absent_at=now)
@@ -342,6 +350,7 @@ def _contradicts(
     *,
     now: datetime,
     detail: str | None = None,
+    fact: str | None = None,
 ) -> Decision:
     """Change nothing and say so: Binance said something that cannot follow what it said before."""
     return decision.with_attempt(progress.note_heard(attempt, report, now=now)).open_anomaly(
@@ -350,7 +359,31 @@ def _contradicts(
         detail=detail or f"{attempt.status} here, and Binance says {report.word}",
         reference=report.reference,
         at=now,
+        fact=fact,
     )
+
+
+def _found_again(
+    decision: Decision, attempt: Attempt, report: Report, *, now: datetime
+) -> Decision:
+    """Close the contradiction of an order that Binance did not know and knows again.
+
+    Story: the wrong key was used for an hour; mending it mends what it made odd.
+    """
+    if report.source is not Source.QUERY or report.finding in _TELLS_NOT_OF_IT:
+        return decision
+    odd = anomaly_id_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
+    for anomaly in decision.case.anomalies:
+        if anomaly.anomaly_id == odd and anomaly.is_open:
+            return decision.close_anomaly(
+                anomaly,
+                Resolution.ACCEPT,
+                by=POLICY,
+                reason=f"Binance knows the order again and says {report.word}",
+                actor="checkstand",
+                at=now,
+            )
+    return decision
 
 
 def _close_unwanted(decision: Decision, *, now: datetime) -> Decision:
@@ -412,6 +445,7 @@ def _why(case: Case, status: OrderStatus, report: Report | None) -> tuple[str, s
         case OrderStatus.EXPIRED:
             return "its time has passed and nobody can pay it any more", "checkstand"
         case _ if case.order.cancel_requested_at is not None:
-            return "cancelled as asked; nobody can pay it any more", "merchant"
+            actor = case.order.cancel_requested_by or "merchant"
+            return "cancelled as asked; nobody can pay it any more", actor
         case _:
             return f"Binance refused it: {report.word if report else 'no reason'}", "binance"

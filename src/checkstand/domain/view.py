@@ -8,17 +8,23 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from checkstand.domain.anomaly import Anomaly
 from checkstand.domain.case import Case
-from checkstand.domain.event import Event
+from checkstand.domain.event import Event, EventType
+from checkstand.domain.fulfilment import token_of
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.payment import Payment
+from checkstand.domain.reconciliation import Discrepancy, plain_amount
 from checkstand.domain.refund import Refund
+from checkstand.domain.resolution import EFFECTS
 
 
 def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
     """Describe an order for the shop."""
     order, terms = case.order, case.order.terms
     settled = [payment for payment in case.payments if not payment.held]
+    # Money of another asset may have been accepted beside it: amounts of two assets do not add.
+    counted = [p for p in settled if p.money.currency == settled[0].money.currency]
     # A fiat price is quoted anew for each attempt; a paid order keeps the quote it was paid by.
     quoted = case.attempt(settled[0].attempt_id) if settled else case.current
     price = terms.price or (quoted.expected if quoted else None)
@@ -34,8 +40,8 @@ def render_order(case: Case, *, public_url: str) -> dict[str, Any]:
         "fiat_currency": fiat.currency if fiat else None,
         "description": terms.description,
         "cart_id": terms.cart_id,
-        "paid_amount": render_amount(sum((p.money.amount for p in settled), Decimal(0))),
-        "refunded_amount": render_amount(sum((p.refunded for p in settled), Decimal(0))),
+        "paid_amount": render_amount(sum((p.money.amount for p in counted), Decimal(0))),
+        "refunded_amount": render_amount(sum((p.refunded for p in counted), Decimal(0))),
         "checkout_url": f"{public_url}/checkout/{order.checkout_token}",
         **render_links(case),
         "created_at": render_time(order.created_at),
@@ -61,6 +67,23 @@ def _payment(case: Case, payment: Payment) -> dict[str, Any]:
     }
 
 
+def render_anomaly(anomaly: Anomaly) -> dict[str, Any]:
+    """Describe an anomaly for whoever has to settle it."""
+    return {
+        "anomaly_id": str(anomaly.anomaly_id),
+        "order_id": str(anomaly.order_id),
+        "kind": str(anomaly.kind),
+        "detail": anomaly.detail,
+        "is_open": anomaly.is_open,
+        "opened_at": render_time(anomaly.opened_at),
+        "resolved_at": render_time(anomaly.resolved_at),
+        "resolved_by": anomaly.resolved_by,
+        "resolution": None if anomaly.resolution is None else str(anomaly.resolution),
+        "reason": anomaly.reason,
+        "resolutions": [str(r) for r in EFFECTS[anomaly.kind]] if anomaly.is_open else [],
+    }
+
+
 def render_refund(refund: Refund) -> dict[str, Any]:
     """Describe a refund for the shop."""
     return {
@@ -76,6 +99,31 @@ def render_refund(refund: Refund) -> dict[str, Any]:
         "failure": refund.failure,
         "requested_at": render_time(refund.requested_at),
         "ended_at": render_time(refund.ended_at),
+    }
+
+
+def render_discrepancy(found: Discrepancy) -> dict[str, Any]:
+    """Describe a discrepancy for the shop."""
+    finding = found.finding
+    return {
+        "discrepancy_id": str(found.discrepancy_id),
+        "day": found.day.isoformat(),
+        "bucket": str(finding.bucket),
+        "kind": str(finding.kind),
+        "subject": finding.subject,
+        "order_id": str(finding.order_id) if finding.order_id else None,
+        "refund_id": str(finding.refund_id) if finding.refund_id else None,
+        "amount": None if finding.amount is None else plain_amount(finding.amount),
+        "currency": finding.currency,
+        "ours": finding.ours,
+        "theirs": finding.theirs,
+        "asked_at": render_time(found.asked_at),
+        "found_at": render_time(found.found_at),
+        "resolved_at": render_time(found.resolved_at),
+        "resolved_by": found.resolved_by,
+        "resolution": str(found.resolution) if found.resolution else None,
+        "reason": found.reason,
+        "closed_in": found.closed_in.isoformat() if found.closed_in else None,
     }
 
 
@@ -101,6 +149,13 @@ def render_event(event: Event, case: Case, *, public_url: str) -> str:
     data: dict[str, Any] = {"order": render_order(case, public_url=public_url)}
     if event.refund_id is not None:
         data["refund"] = render_refund(case.refund(event.refund_id))
+    if event.type is EventType.ORDER_PAID:
+        data["fulfilment"] = {
+            "token": token_of(event.event_id),
+            "lease_until": render_time(case.order.fulfilment_due_at),
+        }
+    if event.discrepancy is not None:
+        data["discrepancy"] = render_discrepancy(event.discrepancy)
     return json.dumps(
         {
             "id": str(event.event_id),

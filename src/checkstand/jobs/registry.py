@@ -18,6 +18,8 @@ from checkstand.operations.deliver_event import (
 )
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.explain_orphans import explain_orphans
+from checkstand.operations.fetch_reports import reconcile_recent_days, take_balances
+from checkstand.operations.offer_fulfilment import offer_fulfilments
 from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import prune_records
@@ -25,6 +27,7 @@ from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import match_orphans, retry_notices
 from checkstand.operations.seal_transfers import seal_all_transfers, seal_new_transfers
+from checkstand.operations.watch_doubts import watch_doubts
 from checkstand.operations.witness_database import witness_database
 
 
@@ -108,6 +111,8 @@ KEEP_KEYS: Final = Chore(
 
 CHORES: Final = (
     Chore(name="expire orders", run=expire_orders, every_seconds=5),
+    Chore(name="offer fulfilments", run=offer_fulfilments, every_seconds=10),
+    Chore(name="watch doubts", run=watch_doubts, every_seconds=30),
     Chore(
         name="retry notices",
         run=retry_notices,
@@ -125,4 +130,7 @@ CHORES: Final = (
     Chore(name="seal transfers", run=seal_new_transfers, every_seconds=10),
     # Looks at the whole ledger for what that missed; an hour unsealed is a flaw.
     Chore(name="seal stragglers", run=seal_all_transfers, every_seconds=1800),
+    # The first look after midnight opens a day: the sooner it comes, the less moves before it.
+    Chore(name="take balances", run=take_balances, every_seconds=300),
+    Chore(name="reconcile recent days", run=reconcile_recent_days, every_seconds=6 * 3600),
 )

@@ -14,18 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from checkstand.domain import settlement
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.schedule import NextStep, next_look, next_step
 from checkstand.operations.resources import Resources
+from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome
-from checkstand.storage import accounts, calls, cases, recoveries
+from checkstand.storage import calls, cases, recoveries
 from checkstand.storage.database import Transaction
-
-_log = structlog.get_logger()
 
 #: When Binance was away at the very last look at an attempt.
 _LAST_LOOK_AGAIN = timedelta(hours=1)
@@ -200,7 +197,7 @@ async def decide_answer(
     decision = Decision.nothing(case)
     attempt = case.attempt(lease.attempt_id)
     is_ours = attempt.lease_owner == lease.owner
-    if await is_wrong_account(tx, resources, attempt, answer):
+    if await is_wrong_account(tx, resources, attempt, answer, now=given.now):
         return decision.with_attempt(_released(attempt)) if is_ours else decision
     if is_ours:
         attempt = _released(attempt)
@@ -252,33 +249,6 @@ def _heed_hint(decision: Decision, planned: PlannedCall, *, now: datetime) -> De
 
 def _released(attempt: Attempt) -> Attempt:
     return replace(attempt, lease_owner=None, lease_until=None)
-
-
-async def is_wrong_account(
-    tx: Transaction, resources: Resources, attempt: Attempt, answer: Answer
-) -> bool:
-    """Pin the merchant that queries answer for; another one stops the account's moves.
-
-    Story: a rotation pastes the staging key, and ten thousand open orders must not expire.
-    """
-    if answer.merchant_id is None:
-        return False
-    credential = resources.provider.credential(attempt.credential_id)
-    if credential.merchant_id is None:
-        await accounts.pin_merchant(
-            tx, attempt.account_id, attempt.credential_id, answer.merchant_id
-        )
-        resources.provider.use(replace(credential, merchant_id=answer.merchant_id))
-        return False
-    if credential.merchant_id == answer.merchant_id:
-        return False
-    reason = (
-        f"queries answer for merchant {answer.merchant_id}, not for {credential.merchant_id}: "
-        "check the API key"
-    )
-    if await accounts.halt(tx, attempt.account_id, reason=reason):
-        _log.error("account halted", account_id=str(attempt.account_id), reason=reason)
-    return True
 
 
 async def _lock(tx: Transaction, lease: Lease) -> Case | None:

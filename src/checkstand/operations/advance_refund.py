@@ -13,8 +13,8 @@ from checkstand.domain import refunding, settlement
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
-from checkstand.operations.advance_attempt import is_wrong_account
 from checkstand.operations.resources import Resources
+from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
 from checkstand.storage import calls, cases, refunds
 from checkstand.storage.database import Step, Transaction
@@ -148,7 +148,7 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
         await resources.budget.hear(
             tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
         )
-        is_theirs = await is_wrong_account(tx, resources, attempt, answer)
+        is_theirs = await is_wrong_account(tx, resources, attempt, answer, now=given.now)
         if answer.report is None or is_theirs:
             decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=given.now)
         else:
@@ -162,7 +162,8 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
 async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer) -> None:
     """Accept what came of a send or a query."""
     lease = planned.lease
-    now = resources.clock.now()
+    given = resources.circumstances(lease.account_id)
+    now = given.now
 
     async def step(tx: Transaction) -> None:
         await resources.budget.hear(
@@ -171,7 +172,7 @@ async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer)
         case = await _lock(tx, lease)
         decision = Decision.nothing(case)
         if answer.report is not None:
-            decision = refunding.apply(decision, lease.refund_id, answer.report, now=now)
+            decision = refunding.apply(decision, lease.refund_id, answer.report, given=given)
         else:
             decision = refunding.note_silence(
                 decision, lease.refund_id, sent=answer.outcome is Outcome.UNKNOWN, now=now

@@ -4,25 +4,37 @@ from dataclasses import replace
 from uuid import UUID
 
 from checkstand.domain import settlement
+from checkstand.domain.act import SHOP, Doer
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import UNPAID, OrderStatus
 from checkstand.domain.settlement import Circumstances
 from checkstand.errors import Refused
-from checkstand.operations.change_order import change_order
+from checkstand.operations.change_order import Deed, change_order
 from checkstand.operations.resources import Resources
 
 
-async def cancel_order(resources: Resources, *, account_id: UUID, order_id: UUID) -> Case:
+async def cancel_order(
+    resources: Resources, *, account_id: UUID, order_id: UUID, doer: Doer = SHOP
+) -> Case:
     """Ask for an order's end. It is CANCELED once no attempt can be paid any more.
 
     Safe to repeat. Raises NotFound, and Refused for an order that is paid, over, or being paid.
     """
+
+    def decide(case: Case, given: Circumstances) -> Decision:
+        return _decide(case, given, doer=doer)
+
     return await change_order(
-        resources, account_id=account_id, order_id=order_id, decide=_decide, name="cancel_order"
+        resources,
+        account_id=account_id,
+        order_id=order_id,
+        decide=decide,
+        name="cancel_order",
+        deed=Deed(doer=doer, what="cancel the order"),
     )
 
 
-def _decide(case: Case, given: Circumstances) -> Decision:
+def _decide(case: Case, given: Circumstances, *, doer: Doer) -> Decision:
     order = case.order
     decision = Decision.nothing(case)
     if order.status is OrderStatus.CANCELED or order.cancel_requested_at is not None:
@@ -43,5 +55,5 @@ def _decide(case: Case, given: Circumstances) -> Decision:
     if live is not None:
         # A renewal that was under way becomes a cancellation.
         decision = decision.with_attempt(replace(live, due_at=given.now))
-    decision = decision.with_order(cancel_requested_at=given.now)
+    decision = decision.with_order(cancel_requested_at=given.now, cancel_requested_by=doer.actor)
     return settlement.follow(decision, given=given)

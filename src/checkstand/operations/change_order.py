@@ -1,25 +1,46 @@
 """Hold one order, decide, save: the shape of every operation that needs no call to Binance."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from checkstand.domain.act import Act, Doer
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.settlement import Circumstances
 from checkstand.errors import NotFound
 from checkstand.operations.resources import Resources
-from checkstand.storage import cases
+from checkstand.storage import acts, cases
 from checkstand.storage.database import Transaction
 
 Decide = Callable[[Case, Circumstances], Decision]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """What somebody does to an order, to be kept if it changes anything."""
+
+    doer: Doer
+    what: str
+    reason: str | None = None
+    subject: str | None = None  # the order itself when it is nothing in it
+
+
 async def change_order(
-    resources: Resources, *, account_id: UUID, order_id: UUID, decide: Decide, name: str
+    resources: Resources,
+    *,
+    account_id: UUID,
+    order_id: UUID,
+    decide: Decide,
+    name: str,
+    deed: Deed | None = None,
 ) -> Case:
     """Change one order by a pure decision, in one transaction. Raises NotFound.
 
-    What `decide` raises is the caller's, and nothing is written then.
+    What `decide` raises is the caller's, and nothing is written then. With a `deed` it is kept
+    who did it; a deed that changed nothing was none.
     """
+    act_id = resources.ids.new()
     given = resources.circumstances(account_id)
     key = (account_id, order_id)
 
@@ -29,12 +50,28 @@ async def change_order(
             raise order_not_found(order_id)
         decision = decide(case, given)
         await cases.save(tx, [decision], public_url=resources.policy.public_url)
+        if deed is not None and decision.case != decision.before:
+            await acts.record(tx, _act(deed, act_id, case, at=given.now))
         return decision.case
 
     case = await resources.database.run(step, name=name)
     resources.attempts_wake.up()
     resources.deliveries_wake.up()
     return case
+
+
+def _act(deed: Deed, act_id: UUID, case: Case, *, at: datetime) -> Act:
+    order = case.order
+    return Act(
+        account_id=order.account_id,
+        act_id=act_id,
+        order_id=order.order_id,
+        doer=deed.doer,
+        what=deed.what,
+        subject=deed.subject or f"order:{order.order_id}",
+        reason=deed.reason,
+        at=at,
+    )
 
 
 def order_not_found(order_id: object) -> NotFound:

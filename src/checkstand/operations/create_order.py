@@ -22,7 +22,7 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import Order, OrderStatus, Terms
 from checkstand.domain.schedule import NextStep
 from checkstand.domain.view import render_links, render_order
-from checkstand.errors import Conflict
+from checkstand.errors import Conflict, ProviderUnavailable
 from checkstand.operations.advance_attempt import (
     Lease,
     PlannedCall,
@@ -94,6 +94,11 @@ async def create_order(
 
 async def _begin(resources: Resources, *, request: KeyedRequest, terms: Terms) -> _Begun:
     account = resources.accounts.get(request.account_id)
+    if account.halted_reason is not None:
+        # With another merchant's key the shopper's money would go to him.
+        raise ProviderUnavailable(
+            "account_halted", f"this account is stopped: {account.halted_reason}"
+        )
     given = resources.circumstances(request.account_id)
     order = Order(
         account_id=request.account_id,

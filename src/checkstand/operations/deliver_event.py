@@ -11,8 +11,10 @@ from uuid import UUID
 from checkstand.deliveries import schedule
 from checkstand.deliveries.sender import DeliveryAnswer
 from checkstand.deliveries.signing import sign
+from checkstand.domain import fulfilment
 from checkstand.domain.case import Decision
 from checkstand.domain.event import EventType
+from checkstand.domain.fulfilment import Obstacle, token_of
 from checkstand.domain.order import OrderStatus
 from checkstand.errors import CheckstandError
 from checkstand.operations.fulfil_order import decide_fulfilment
@@ -55,12 +57,68 @@ async def deliver_event(resources: Resources, *, claimed: ClaimedDelivery) -> No
 
     What cannot be written down is sent again when the lease runs out, under the same id.
     """
+    if claimed.owed.type == EventType.ORDER_PAID and not await _take_goods(resources, claimed):
+        return
     try:
         answer: DeliveryAnswer | None = await _send(resources, claimed.owed)
         summary = f"answered {answer.status}" if answer else ""
     except CheckstandError as error:
         answer, summary = None, error.message
     await _record(resources, claimed.owed, claimed.owner, answer, summary)
+
+
+async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> bool:
+    """Take a paid order's goods in hand for the shop; False when it is not to be told now.
+
+    Story: the shop was down when its order was paid, the money was sent back meanwhile, and the
+    late news of the payment must not send the goods.
+    """
+    owed = claimed.owed
+    token = token_of(owed.event_id)
+    given = resources.circumstances(owed.account_id)
+    key = (owed.account_id, owed.order_id)
+
+    async def step(tx: Transaction) -> bool:
+        case = (await cases.lock(tx, [key]))[key]
+        match fulfilment.why_not_claim(case, token, now=given.now):
+            case None:
+                decision = fulfilment.claim(
+                    Decision.nothing(case), token, now=given.now, lease=given.fulfilment_lease
+                )
+                await cases.save(tx, [decision], public_url=resources.policy.public_url)
+                return True
+            case Obstacle.NOT_PAID if case.order.status is not OrderStatus.REFUNDED:
+                return True  # the shop has acknowledged: this is news of the past
+            case Obstacle.NOT_PAID:
+                await _give_up(tx, claimed, now=given.now)
+                return False
+            case _:
+                due_at = case.order.fulfilment_until
+                if due_at is None or due_at <= given.now:
+                    due_at = given.now + given.fulfilment_lease
+                await events.postpone(tx, owed, owner=claimed.owner, due_at=due_at)
+                return False
+
+    return await resources.database.run(step, name="deliver_event.take_goods")
+
+
+async def _give_up(tx: Transaction, claimed: ClaimedDelivery, *, now: datetime) -> None:
+    await events.record_try(
+        tx,
+        claimed.owed,
+        at=now,
+        status_code=None,
+        summary="not told: the money went back before the shop could be",
+    )
+    await events.end_try(
+        tx,
+        claimed.owed,
+        owner=claimed.owner,
+        status="given_up",
+        due_at=None,
+        ended_at=now,
+        lets_next_go=True,
+    )
 
 
 async def _send(resources: Resources, owed: Owed) -> DeliveryAnswer:
@@ -96,6 +154,8 @@ async def _record(
     async def step(tx: Transaction) -> None:
         if is_delivered and owed.fulfil_on_delivery and owed.type == EventType.ORDER_PAID:
             await _fulfil(tx, resources, owed)
+        elif answer is not None and not is_delivered and owed.type == EventType.ORDER_PAID:
+            await _let_go(tx, resources, owed)
         await events.record_try(
             tx, owed, at=now, status_code=answer.status if answer else None, summary=summary
         )
@@ -131,9 +191,18 @@ async def _fulfil(tx: Transaction, resources: Resources, owed: Owed) -> None:
     """Take a 2xx from the fulfilling endpoint as the shop's acknowledgement."""
     key = (owed.account_id, owed.order_id)
     case = (await cases.lock(tx, [key]))[key]
-    if case.order.status is not OrderStatus.PAID:
+    given = resources.circumstances(owed.account_id)
+    if fulfilment.why_not_fulfil(case, None, now=given.now) is not None:
         return
-    decision: Decision = decide_fulfilment(
-        case, resources.circumstances(owed.account_id), actor="merchant"
+    decision = decide_fulfilment(case, given, actor="merchant")
+    await cases.save(tx, [decision], public_url=resources.policy.public_url)
+
+
+async def _let_go(tx: Transaction, resources: Resources, owed: Owed) -> None:
+    """Take the shop's refusal as such: it has nothing in hand. Silence may mean that it has."""
+    key = (owed.account_id, owed.order_id)
+    case = (await cases.lock(tx, [key]))[key]
+    decision = fulfilment.release(
+        Decision.nothing(case), token_of(owed.event_id), now=resources.clock.now()
     )
     await cases.save(tx, [decision], public_url=resources.policy.public_url)

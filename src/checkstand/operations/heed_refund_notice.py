@@ -14,12 +14,18 @@ from checkstand.domain import refunding
 from checkstand.domain.attempt import Attempt
 from checkstand.domain.case import Decision
 from checkstand.domain.refund import Refund
+from checkstand.domain.settlement import Circumstances
 from checkstand.operations.verify_notice import VerifiedNotice
 from checkstand.provider.translation import report_of_refund_notice
 
 
 def heed_refund_notice(
-    decision: Decision, attempt: Attempt, notice: VerifiedNotice, *, oldest: datetime, now: datetime
+    decision: Decision,
+    attempt: Attempt,
+    notice: VerifiedNotice,
+    *,
+    oldest: datetime,
+    given: Circumstances,
 ) -> tuple[Decision, str | None]:
     """Apply a refund notice, or follow its hint; return why it was only a hint, else None."""
     doubt = _why_not_binding(decision, attempt, notice, oldest=oldest)
@@ -31,11 +37,11 @@ def heed_refund_notice(
             notification, info, reference=f"notice:{notice.stored.notice_id}"
         )
         if report is not None:
-            return refunding.apply(decision, refund.refund_id, report, now=now), None
+            return refunding.apply(decision, refund.refund_id, report, given=given), None
     for open_refund in decision.case.refunds:
         if open_refund.attempt_id == attempt.attempt_id and open_refund.sends > 0:
-            decision = decision.with_refund(replace(open_refund, due_at=now))
-    decision = decision.with_attempt(replace(attempt, hinted_at=now, due_at=now))
+            decision = decision.with_refund(replace(open_refund, due_at=given.now))
+    decision = decision.with_attempt(replace(attempt, hinted_at=given.now, due_at=given.now))
     return decision, doubt or f"{notice.stored.biz_status} has to be looked up"
 
 

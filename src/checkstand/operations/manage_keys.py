@@ -21,8 +21,11 @@ SCOPES: Final = {
     "refunds:approve": "approve or deny what another key wants returned",
     "events:read": "read events",
     "events:write": "deliver events again",
+    "accounts:write": "stop the account's automatic moves, and let them go on",
     "endpoints:write": "read, add and remove webhook endpoints",
     "ledger:read": "read the books",
+    "reconciliation:read": "read reconciled days and discrepancies",
+    "reconciliation:write": "upload report files, resolve discrepancies and close days",
 }
 
 #: Long enough for any sentence; it is shown in lists and in refusals.

@@ -58,8 +58,9 @@ class _Entry:
 class NoticeDesk:
     """Collects verified notices and settles them in groups, one group after the other."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, *, waiting_max: int = _WAITING_MAX) -> None:
         self._resources = resources
+        self._waiting_max = waiting_max
         self._entries: dict[notices.Key, _Entry] = {}  # everything that is not answered yet
         self._waiting: deque[_Entry] = deque()
         self._lane: deque[_Entry] = deque()
@@ -91,7 +92,7 @@ class NoticeDesk:
 
     def _join(self, notice: VerifiedNotice) -> _Entry:
         """Let a notice wait: beside its copy, or for the next group."""
-        if max(self._waiters, len(self._entries)) >= _WAITING_MAX:
+        if max(self._waiters, len(self._entries)) >= self._waiting_max:
             raise ProviderUnavailable("notices_waiting", "too many notices are waiting")
         key = _key_of(notice)
         entry = self._entries.get(key)
@@ -130,35 +131,24 @@ class NoticeDesk:
     async def _work(self) -> None:
         """Settle group after group while there are any."""
         while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(_GROUP_MAX, len(self._waiting)))]
-            held = await self._settle(group)
-            self._put_into_lane(held)
-
-    def _put_into_lane(self, held: Sequence[_Entry]) -> None:
-        for entry in held:
-            entry.is_held = True
-        self._lane.extend(held)
-        if self._lane and (self._laning is None or self._laning.done()):
-            self._laning = asyncio.create_task(self._work_in_lane())
+            held = await self._settle(_take_group(self._waiting))
+            for entry in held:
+                entry.is_held = True
+            self._lane.extend(held)
+            if self._lane and (self._laning is None or self._laning.done()):
+                self._laning = asyncio.create_task(self._work_in_lane())
 
     async def _work_in_lane(self) -> None:
         """Settle what is free by now, then wait for one that is not, while there are any."""
         while self._lane:
-            entries = list(self._lane)
-            self._lane.clear()
-            held = await self._settle(entries)
-            if held:
-                await self._wait_for(held[0])
-            self._lane.extendleft(reversed(held[1:]))
-
-    async def _wait_for(self, entry: _Entry) -> None:
-        """Wait for an order that somebody holds, in a short transaction of its own."""
-        age = asyncio.get_running_loop().time() - entry.came_at
-        if age >= _HELD_SECONDS_MAX:
-            await self._store(entry, "its order was held for too long")
-            return
-        if await self._settle([entry], waits=True):
-            self._lane.append(entry)
+            held = await self._settle(_take_group(self._lane))
+            oldest_came_at = asyncio.get_running_loop().time() - _HELD_SECONDS_MAX
+            for entry in held:
+                if entry.came_at <= oldest_came_at:
+                    await self._store(entry, "its order was held for too long")
+            held = [entry for entry in held if self._is_open(entry)]
+            self._lane.extend(held[1:])
+            self._lane.extend(await self._settle(held[:1], waits=True))
 
     async def _settle(
         self, group: Sequence[_Entry], *, waits: bool = False, insists: bool = False
@@ -233,6 +223,10 @@ class NoticeDesk:
         for waiter in entry.waiters:
             if not waiter.done():
                 waiter.set_result(error)
+
+
+def _take_group(entries: deque[_Entry]) -> list[_Entry]:
+    return [entries.popleft() for _ in range(min(_GROUP_MAX, len(entries)))]
 
 
 def _key_of(notice: VerifiedNotice) -> notices.Key:

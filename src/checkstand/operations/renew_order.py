@@ -1,25 +1,90 @@
 """Renew an order's code: the old one is closed first, so that never two can be paid."""
 
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from checkstand.domain import settlement
+from checkstand.domain.act import SHOP, SHOPPER, Doer
 from checkstand.domain.attempt import SHORTEST_LIFE, AttemptStatus
 from checkstand.domain.case import Case, Decision
-from checkstand.domain.order import UNPAID
+from checkstand.domain.order import UNPAID, OrderStatus
 from checkstand.domain.settlement import Circumstances
-from checkstand.errors import Refused
-from checkstand.operations.change_order import change_order
+from checkstand.errors import Conflict, Refused
+from checkstand.operations.change_order import Deed, change_order
 from checkstand.operations.resources import Resources
+from checkstand.storage.database import UniqueViolation
+
+_ONE_LIVE_PER_CART: Final = "orders_one_live_per_cart"
 
 
-async def renew_order(resources: Resources, *, account_id: UUID, order_id: UUID) -> Case:
+async def renew_order(
+    resources: Resources,
+    *,
+    account_id: UUID,
+    order_id: UUID,
+    expires_in: timedelta | None = None,
+    doer: Doer = SHOP,
+) -> Case:
     """Ask for a fresh code; it appears once the old one cannot be paid. Two at once are one.
 
-    Raises NotFound, and Refused for an order that is over, paid, or being paid.
+    The shop brings an EXPIRED order back to life so, for `expires_in` or as long as it was to live
+    at first; a shopper renews only while the order lives. Raises NotFound, Refused for an order
+    that is over, paid, or being paid, and Conflict when its cart has another live order by now.
     """
-    return await change_order(
-        resources, account_id=account_id, order_id=order_id, decide=_decide, name="renew_order"
+
+    def decide(case: Case, given: Circumstances) -> Decision:
+        if doer.actor != SHOPPER.actor and _can_revive(case):
+            return _revive(case, given, expires_in=expires_in, doer=doer)
+        if expires_in is not None:
+            raise Refused(
+                "invalid_request",
+                f"only an EXPIRED order gets a new lifetime; this one is {case.order.status}",
+                field="expires_in",
+            )
+        return _decide(case, given)
+
+    try:
+        return await change_order(
+            resources,
+            account_id=account_id,
+            order_id=order_id,
+            decide=decide,
+            name="renew_order",
+            deed=Deed(doer=doer, what="renew the code"),
+        )
+    except UniqueViolation as error:
+        if error.constraint_name != _ONE_LIVE_PER_CART:
+            raise
+        raise Conflict(
+            "cart_has_live_order",
+            "the order's cart has another order that can be paid by now; cancel that one first",
+            field="cart_id",
+        ) from error
+
+
+def _can_revive(case: Case) -> bool:
+    """Say whether the shop may bring an order back to life: it ended unpaid, of age alone."""
+    order = case.order
+    if order.status is not OrderStatus.EXPIRED or order.cancel_requested_at or case.live:
+        return False
+    return not case.has_unsettled_money and all(payment.held for payment in case.payments)
+
+
+def _revive(
+    case: Case, given: Circumstances, *, expires_in: timedelta | None, doer: Doer
+) -> Decision:
+    """Give an expired order a new life, and a new code."""
+    lifetime = expires_in or timedelta(seconds=case.order.terms.expires_in_seconds)
+    decision = Decision.nothing(case).with_order(expires_at=given.now + lifetime)
+    decision = decision.move(
+        OrderStatus.PENDING_PAYMENT,
+        actor=doer.actor,
+        reason="renewed: a new code is made",
+        reference=None,
+        at=given.now,
     )
+    return settlement.renew(decision, given=given)
 
 
 def can_renew(case: Case, given: Circumstances) -> bool:
@@ -29,7 +94,8 @@ def can_renew(case: Case, given: Circumstances) -> bool:
         return False
     if order.expires_at - given.now < SHORTEST_LIFE:
         return False  # no other code could follow the one that is taken away
-    if case.has_unsettled_money or case.payments:
+    # Held money that was written off or went back pays for nothing any more.
+    if case.has_unsettled_money or any(not payment.held for payment in case.payments):
         return False
     return live is None or not live.payer_active
 

@@ -20,6 +20,7 @@ from checkstand.domain.view import render_refund
 from checkstand.errors import Conflict, NotFound, Refused
 from checkstand.operations.answer_once import StoredAnswer, answer_once
 from checkstand.operations.change_order import order_not_found
+from checkstand.operations.fulfil_order import refuse_refund_of_goods_in_hand
 from checkstand.operations.resources import Resources
 from checkstand.storage import cases, limits, payments, refunds
 from checkstand.storage.database import Transaction
@@ -39,6 +40,7 @@ class RefundWish:
     amount: Decimal | None  # None: all that is left
     payment_id: UUID | None  # None: the payment that paid the order
     reason: str | None
+    is_forced: bool = False  # although the shop has the goods in hand
     requester: str | None = None  # who asks, as `key:<id>`
 
 
@@ -71,6 +73,8 @@ async def request_refund(
                 return _known(known, wish)
             payment = _payment_of(case, wish)
             refund = _refund_of(payment, wish, refund_id=refund_id, resources=resources)
+            if not wish.is_forced:
+                refuse_refund_of_goods_in_hand(case, now=now, payment_id=payment.payment_id)
             obstacle = refunding.find_obstacle(case, payment, refund.amount.amount)
             if obstacle is not None:
                 raise Refused(obstacle.code, obstacle.sentence, field=obstacle.field)

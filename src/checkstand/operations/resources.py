@@ -11,6 +11,7 @@ from uuid import UUID
 from checkstand.ambient import Clock, Ids, Random
 from checkstand.deliveries.sender import Sender
 from checkstand.domain.budget import CALL_RATE, CallRate
+from checkstand.domain.doubt import Patience
 from checkstand.domain.retention import RetentionPolicy
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.account_book import AccountBook
@@ -59,6 +60,8 @@ class Policy:
     confirm_above: Decimal | None = None  # a larger PAY_SUCCESS is a hint too; None: none is
     urgent_after: timedelta = timedelta(seconds=60)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    fulfilment_lease: timedelta = timedelta(minutes=15)  # for the shop to acknowledge
+    patience: Patience = field(default_factory=Patience)  # before a person is told
     allow_private_webhooks: bool = False
     call_rate: CallRate = CALL_RATE
 
@@ -97,6 +100,7 @@ class Resources:
             fresh_id=self.ids.new(),
             credential_id=self.accounts.credential_for(account_id),
             attempt_life=self.policy.attempt_life,
+            fulfilment_lease=self.policy.fulfilment_lease,
         )
 
     def notice_url(self, account_id: UUID) -> str:

@@ -1,7 +1,8 @@
 """Try again the notices that fitted nothing, or that were only stored."""
 
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -21,6 +22,9 @@ from checkstand.storage.notices import StoredNotice
 
 _log = structlog.get_logger()
 
+#: An attempt learns its name at Binance within its own hour, and a lost answer soon after. Those
+#: are looked for every few seconds, and strangers can make any number of orphans.
+_NAMED_WITHIN: Final = timedelta(hours=2)
 #: An orphan older than this is left to a person.
 _GIVE_UP_AFTER: Final = timedelta(days=7)
 
@@ -31,50 +35,53 @@ async def retry_notices(resources: Resources, *, limit: int = 100) -> int:
     Woken when a notice was only stored and when an attempt learns Binance's id; looks by itself
     too, since whoever woke it may have died. Returns how many were looked at.
     """
-    return await _settle_again(resources, notices.list_due, limit=limit)
+    now = resources.clock.now()
+
+    async def read(tx: Transaction) -> list[StoredNotice]:
+        return await notices.list_due(
+            tx,
+            received_after=now - _GIVE_UP_AFTER,
+            orphans_after=now - _NAMED_WITHIN,
+            limit=limit,
+        )
+
+    return await _settle_again(resources, await resources.database.read(read))
 
 
 async def match_orphans(resources: Resources, *, limit: int = 100) -> int:
     """Match the newest orphans again by all that they say; return how many were looked at."""
-    return await _settle_again(resources, notices.list_orphans, limit=limit)
+    return await _settle_again(resources, await _stored_orphans(resources, limit=limit))
 
 
-class _List(Protocol):
-    async def __call__(
-        self, tx: Transaction, /, *, received_after: datetime, limit: int
-    ) -> list[StoredNotice]: ...
+async def list_orphans(resources: Resources, *, limit: int) -> list[VerifiedNotice]:
+    """Read the newest notices that fitted nothing, as far as they could be understood."""
+    stored = await _stored_orphans(resources, limit=limit)
+    return [VerifiedNotice(stored=notice, notification=_parse(notice)) for notice in stored]
 
 
-async def _settle_again(resources: Resources, which: _List, *, limit: int) -> int:
-    """Settle stored notices, each in a transaction of its own: one that cannot be applied must
-    not hold back the others.
-    """
-    stored = await _list(resources, which, limit=limit)
-    for again in stored:
+async def _stored_orphans(resources: Resources, *, limit: int) -> list[StoredNotice]:
+    received_after = resources.clock.now() - _GIVE_UP_AFTER
+
+    async def read(tx: Transaction) -> list[StoredNotice]:
+        return await notices.list_orphans(tx, received_after=received_after, limit=limit)
+
+    return await resources.database.read(read)
+
+
+async def _settle_again(resources: Resources, stored: Sequence[StoredNotice]) -> int:
+    """Settle each in a transaction of its own: one that fails must not hold back the others."""
+    for notice in stored:
+        again = VerifiedNotice(stored=notice, notification=_parse(notice))
         try:
             await settle_notices(resources, batch=[again], waits=True)
         except RowsHeld:
             continue  # somebody is at its order just now
         except DatabaseUnavailable:
             raise
-        except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
-            _log.exception("a notice was not applied", notice_id=str(again.stored.notice_id))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the next one is another matter)
+            # In full it was logged when it came in.
+            _log.warning("notice not applied", notice_id=str(notice.notice_id), error=repr(error))
     return len(stored)
-
-
-async def list_orphans(resources: Resources, *, limit: int) -> list[VerifiedNotice]:
-    """Read the newest notices that fitted nothing, as far as they could be understood."""
-    return await _list(resources, notices.list_orphans, limit=limit)
-
-
-async def _list(resources: Resources, which: _List, *, limit: int) -> list[VerifiedNotice]:
-    received_after = resources.clock.now() - _GIVE_UP_AFTER
-
-    async def read(tx: Transaction) -> list[StoredNotice]:
-        return await which(tx, received_after=received_after, limit=limit)
-
-    stored = await resources.database.read(read)
-    return [VerifiedNotice(stored=notice, notification=_parse(notice)) for notice in stored]
 
 
 def _parse(stored: StoredNotice) -> Notification | None:

@@ -32,7 +32,7 @@ from checkstand.storage.notices import KnownNotice, NoticeMark, NoticeOutcome, S
 #: Binance is not kept waiting by one order that somebody holds, nor by a database in trouble. The
 #: second run is for a commit whose acknowledgement was lost, or a connection that had died idle.
 NOTICE_PATIENCE: Final = Patience(
-    lock_ms=200, statement_ms=2_000, connection_seconds=1.0, tries_lost=2
+    lock_ms=200, statement_ms=2_000, connection_seconds=2.0, tries_lost=2
 )
 #: The types whose id is that of an order at Binance.
 _ABOUT_ORDERS: Final = frozenset({"PAY", "PAY_REFUND"})
@@ -191,9 +191,11 @@ def _decide(resources: Resources, decisions: dict[Key, Decision], paper: _Paper)
     decision = decisions[key]
     attempt = decision.case.attempt(attempt_id)
     if notice.notification is not None and isinstance(notice.notification.data, PayRefundNotice):
-        now = resources.clock.now()
-        oldest = now - resources.policy.notice_age_max
-        decisions[key], why = heed_refund_notice(decision, attempt, notice, oldest=oldest, now=now)
+        given = resources.circumstances(stored.account_id)
+        oldest = given.now - resources.policy.notice_age_max
+        decisions[key], why = heed_refund_notice(
+            decision, attempt, notice, oldest=oldest, given=given
+        )
         if why is not None:
             return _mark(notice, attempt, NoticeOutcome.HINT, f"asking Binance: {why}")
         explanation = f"{stored.biz_status} bound to a refund of ours"

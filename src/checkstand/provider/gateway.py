@@ -4,10 +4,12 @@ accepted: they did it. rejected: a definite no. unavailable: nothing happened th
 sent, and whether it took effect is not known. Nothing here decides what follows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +32,7 @@ from checkstand.domain.order import Terms
 from checkstand.domain.refund import Refund
 from checkstand.domain.report import Finding, RefundFinding, RefundReport, Report, Source
 from checkstand.observability import Observer
+from checkstand.provider.downloads import download
 from checkstand.provider.translation import (
     render_pass_through,
     report_of_creation,
@@ -57,6 +60,8 @@ _BAD_VALUE: Final = frozenset({"400100", "400101", "400102"})
 
 #: Too many requests, and the firewall's two ways of saying so (reference 1.6).
 _UNWELCOME: Final = frozenset({403, 418, 429})
+#: What is asked for: every payment and payout, and every settled payment and refund (2.13).
+_REPORTS: Final = (("Transaction", "Payment"), ("Transaction", "Payout"), ("Settlement", None))
 
 
 class Outcome(StrEnum):
@@ -118,6 +123,14 @@ class ProviderCredential:
     def is_simulated(self) -> bool:
         """Say whether these keys are for a stand-in, where no money is real."""
         return self.base_url.rstrip("/") != LIVE_BASE_URL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportListing:
+    """The report files of some days, or why there is no list of them."""
+
+    files: Sequence[tuple[str, str]] = ()  # name and address; the address is a secret
+    refusal: str | None = None
 
 
 class Provider:
@@ -309,6 +322,42 @@ class Provider:
         certificates = await self._clients[credential_id].certificates.list()
         self._observer.after("binance /certificates")
         return {certificate.serial: certificate.public_key for certificate in certificates}
+
+    async def read_balances(self, credential_id: UUID, *, wallet: str) -> dict[str, Decimal]:
+        """Ask what a wallet holds, available and frozen, by asset. Raises BinancePayError."""
+        self._observer.before("binance /v2/balance")
+        held = await self._clients[credential_id].balances.query(wallet=wallet)
+        self._observer.after("binance /v2/balance")
+        return {coin.asset: coin.available + (coin.freeze or Decimal(0)) for coin in held.balance}
+
+    async def list_report_files(
+        self, credential_id: UUID, first: date, last: date
+    ) -> ReportListing:
+        """Ask for the report files of some days. Most keys may not: that is an answer, too."""
+        client, found = self._clients[credential_id], []
+        self._observer.before("binance /report/get-file")
+        try:
+            for report_type, transaction_type in _REPORTS:
+                found += await client.reports.list_files(
+                    report_type=report_type,
+                    transaction_type=transaction_type,
+                    start_date=first,
+                    end_date=last,
+                )
+        except BinancePayError as error:
+            return ReportListing(refusal=_failed(error).summary)
+        finally:
+            self._observer.after("binance /report/get-file")
+        return ReportListing(files=[(file.file_name, file.download_url) for file in found])
+
+    async def download_report(self, credential_id: UUID, url: str, into: Path) -> str | None:
+        """Fetch a report file from where Binance says it is; return why that did not work."""
+        self._observer.before("binance report file")
+        try:
+            is_simulated = self._credentials[credential_id].is_simulated
+            return await download(url, into, may_be_plain=is_simulated)
+        finally:
+            self._observer.after("binance report file")
 
     def _create_failed(self, attempt: Attempt, error: BinancePayError, *, reference: str) -> Answer:
         answer = _failed(error)

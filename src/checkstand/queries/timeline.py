@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from checkstand.domain.money import render_amount
+from checkstand.domain.view import render_time
 from checkstand.storage.database import Database, Row, Transaction, statement
 
 #: Facts of one moment in the order in which one leads to the next.
@@ -18,6 +20,7 @@ _RANKS: Final = {
     "call": 1,
     "notice": 2,
     "check": 3,
+    "refund": 4,
     "anomaly": 4,
     "transition": 5,
     "event": 6,
@@ -27,7 +30,7 @@ _RANKS: Final = {
 _ORDER = statement(
     "timeline.order",
     """
-    SELECT created_at, merchant_order_id, cancel_requested_at FROM orders
+    SELECT created_at, merchant_order_id FROM orders
      WHERE account_id = $1 AND order_id = $2
     """,
 )
@@ -64,6 +67,22 @@ _ANOMALIES = statement(
      WHERE account_id = $1 AND order_id = $2 ORDER BY opened_at, anomaly_id
     """,
 )
+_ACTS = statement(
+    "timeline.acts",
+    """
+    SELECT actor, who, what, subject, reason, at FROM acts
+     WHERE account_id = $1 AND order_id = $2 ORDER BY at, act_id
+    """,
+)
+_REFUNDS = statement(
+    "timeline.refunds",
+    """
+    SELECT refund_id, merchant_refund_id, amount, currency, requested_at, requested_by, reason,
+           status, is_elsewhere, sends, returned, failure, ended_at
+      FROM refunds
+     WHERE account_id = $1 AND order_id = $2 ORDER BY requested_at, refund_id
+    """,
+)
 _EVENTS = statement(
     "timeline.events",
     """
@@ -89,7 +108,7 @@ class TimelineEntry:
 
     at: datetime
     actor: str  # merchant, shopper, binance, checkstand or person
-    kind: str  # act, call, notice, check, anomaly, transition, event or delivery
+    kind: str  # act, call, notice, check, refund, anomaly, transition, event or delivery
     summary: str
     status_before: str | None = None
     status_after: str | None = None
@@ -114,6 +133,24 @@ async def list_timeline(
 
     entries = await database.read(read)
     return sorted(entries, key=lambda entry: (entry.at, _RANKS[entry.kind]))
+
+
+def render_timeline(entries: Sequence[TimelineEntry]) -> list[dict[str, Any]]:
+    """Write a timeline as the API and the command line tell it."""
+    return [
+        {
+            "at": render_time(entry.at),
+            "seq": seq,
+            "actor": entry.actor,
+            "kind": entry.kind,
+            "summary": entry.summary,
+            "from": entry.status_before,
+            "to": entry.status_after,
+            "ref": entry.ref,
+            "detail": entry.detail,
+        }
+        for seq, entry in enumerate(entries, 1)
+    ]
 
 
 def _created(row: Row) -> TimelineEntry:
@@ -212,6 +249,49 @@ def _anomaly(row: Row) -> list[TimelineEntry]:
     return [opened, resolved]
 
 
+def _act(row: Row) -> list[TimelineEntry]:
+    why = f": {row['reason']}" if row["reason"] else ""
+    return [
+        TimelineEntry(
+            at=row["at"],
+            actor=row["actor"],
+            kind="act",
+            summary=f"{row['what']} by {row['who']}{why}",
+            ref=row["subject"],
+            detail={"who": row["who"], "what": row["what"], "reason": row["reason"]},
+        )
+    ]
+
+
+def _refund(row: Row) -> list[TimelineEntry]:
+    ref = f"refund:{row['refund_id']}"
+    name = f"refund {row['merchant_refund_id']}"
+    wanted = f"{render_amount(row['amount'])} {row['currency']}"
+    how = "found at Binance, not asked for by us" if row["is_elsewhere"] else "requested"
+    why = f" ({row['reason']})" if row["reason"] else ""
+    asked = TimelineEntry(
+        at=row["requested_at"],
+        actor="binance" if row["is_elsewhere"] else row["requested_by"],
+        kind="refund",
+        summary=f"{name} of {wanted} {how}{why}",
+        ref=ref,
+        detail={"amount": render_amount(row["amount"]), "currency": row["currency"]},
+    )
+    if row["ended_at"] is None:
+        return [asked]
+    returned = "nothing" if row["returned"] is None else render_amount(row["returned"])
+    told = f": {row['failure']}" if row["failure"] else f", {returned} went back"
+    ended = TimelineEntry(
+        at=row["ended_at"],
+        actor="binance",
+        kind="refund",
+        summary=f"{name} {row['status']}{told}",
+        ref=ref,
+        detail={"status": row["status"], "sends": row["sends"]},
+    )
+    return [asked, ended]
+
+
 def _event(row: Row) -> list[TimelineEntry]:
     return [
         TimelineEntry(
@@ -239,6 +319,8 @@ def _try(row: Row) -> list[TimelineEntry]:
 
 
 _SOURCES: Final = (
+    (_ACTS, _act),
+    (_REFUNDS, _refund),
     (_HISTORY, _step),
     (_CALLS, _call),
     (_NOTICES, _notice),

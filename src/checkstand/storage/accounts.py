@@ -21,15 +21,34 @@ _EXISTS = statement("accounts.exists", "SELECT 1 FROM accounts WHERE account_id 
 _LIST = statement(
     "accounts.list",
     """
-    SELECT account_id, reference, name, notice_path, halted_reason
+    SELECT account_id, reference, name, notice_path, merchant_id, halted_reason, halted_at
       FROM accounts ORDER BY created_at, account_id
     """,
 )
 _HALT = statement(
     "accounts.halt",
     """
-    UPDATE accounts SET halted_reason = $2 WHERE account_id = $1 AND halted_reason IS NULL
+    UPDATE accounts SET halted_reason = $2, halted_at = $3
+     WHERE account_id = $1 AND halted_reason IS NULL
     RETURNING account_id
+    """,
+)
+#: With $3 the pinned merchant is forgotten: the next query pins the one it is answered for.
+_RESUME = statement(
+    "accounts.resume",
+    """
+    UPDATE accounts
+       SET halted_reason = NULL, halted_at = NULL, resumed_at = $2,
+           merchant_id = CASE WHEN $3 THEN NULL ELSE merchant_id END
+     WHERE account_id = $1 AND halted_reason IS NOT NULL
+    RETURNING account_id
+    """,
+)
+_GET = statement(
+    "accounts.get",
+    """
+    SELECT account_id, reference, name, notice_path, merchant_id, halted_reason, halted_at
+      FROM accounts WHERE account_id = $1
     """,
 )
 _INSERT_CREDENTIAL = statement(
@@ -44,17 +63,17 @@ _INSERT_CREDENTIAL = statement(
 _LIST_CREDENTIALS = statement(
     "credentials.list",
     """
-    SELECT account_id, credential_id, api_key, secret_ciphertext, base_url, merchant_id,
-           valid_from, valid_until
-      FROM credentials ORDER BY account_id, valid_from, credential_id
+    SELECT c.account_id, c.credential_id, c.api_key, c.secret_ciphertext, c.base_url,
+           a.merchant_id, c.valid_from, c.valid_until
+      FROM credentials c JOIN accounts a ON a.account_id = c.account_id
+     ORDER BY c.account_id, c.valid_from, c.credential_id
     """,
 )
 _PIN_MERCHANT = statement(
-    "credentials.pin_merchant",
+    "accounts.pin_merchant",
     """
-    UPDATE credentials SET merchant_id = $3
-     WHERE account_id = $1 AND credential_id = $2 AND merchant_id IS NULL
-    RETURNING credential_id
+    UPDATE accounts SET merchant_id = $2 WHERE account_id = $1 AND merchant_id IS NULL
+    RETURNING merchant_id
     """,
 )
 _STORE_CERTIFICATES = statement(
@@ -110,7 +129,7 @@ class Credential:
     api_key: str
     secret_ciphertext: bytes
     base_url: str
-    merchant_id: str | None
+    merchant_id: str | None  # the account's, pinned
     valid_from: datetime
     valid_until: datetime | None
 
@@ -149,9 +168,24 @@ async def list_all(tx: Transaction) -> list[Account]:
     return [Account(**dict(row)) for row in await tx.rows(_LIST)]
 
 
-async def halt(tx: Transaction, account_id: UUID, *, reason: str) -> bool:
+async def get(tx: Transaction, account_id: UUID) -> Account:
+    """Read one account that is there."""
+    row = await tx.row(_GET, account_id)
+    if row is None:
+        raise LookupError(f"no account {account_id}")
+    return Account(**dict(row))
+
+
+async def halt(tx: Transaction, account_id: UUID, *, reason: str, now: datetime) -> bool:
     """Stop the automatic moves of an account; False when they are stopped already."""
-    return await tx.row(_HALT, account_id, reason) is not None
+    return await tx.row(_HALT, account_id, reason, now) is not None
+
+
+async def resume(
+    tx: Transaction, account_id: UUID, *, now: datetime, forget_merchant: bool
+) -> bool:
+    """Let an account move again; False when nothing had stopped it."""
+    return await tx.row(_RESUME, account_id, now, forget_merchant) is not None
 
 
 async def insert_credential(tx: Transaction, credential: Credential) -> None:
@@ -172,11 +206,12 @@ async def list_credentials(tx: Transaction) -> list[Credential]:
     return [Credential(**dict(row)) for row in await tx.rows(_LIST_CREDENTIALS)]
 
 
-async def pin_merchant(
-    tx: Transaction, account_id: UUID, credential_id: UUID, merchant_id: str
-) -> None:
-    """Keep the merchantId that the first query returned; a later one is compared with it."""
-    await tx.run(_PIN_MERCHANT, account_id, credential_id, merchant_id)
+async def pin_merchant(tx: Transaction, account_id: UUID, merchant_id: str) -> str:
+    """Keep the merchantId that the account's first query returned; return the one that is kept."""
+    row = await tx.row(_PIN_MERCHANT, account_id, merchant_id)
+    if row is not None:
+        return merchant_id
+    return (await get(tx, account_id)).merchant_id or merchant_id
 
 
 async def store_certificates(

@@ -46,6 +46,25 @@ _OF_ORDERS = statement(
 )
 
 
+_LIST_ORDERS_WITH_OPEN = statement(
+    "anomalies.list_orders_with_open",
+    """
+    SELECT account_id, order_id FROM anomalies
+     WHERE kind = $1 AND resolved_at IS NULL
+     ORDER BY opened_at, account_id, anomaly_id
+     LIMIT $2
+    """,
+)
+
+
+async def list_orders_with_open(
+    tx: Transaction, kind: AnomalyKind, *, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """List the orders, as (account_id, order_id), that have such an anomaly open."""
+    rows = await tx.rows(_LIST_ORDERS_WITH_OPEN, kind, limit)
+    return [(row["account_id"], row["order_id"]) for row in rows]
+
+
 async def of_orders(tx: Transaction, keys: Sequence[tuple[UUID, UUID]]) -> list[Anomaly]:
     """Read the anomalies of orders, oldest first."""
     if not keys:

@@ -196,6 +196,30 @@ _TAKE_LEASE = statement(
     """,
 )
 
+#: Since when, as the domain's doubts count it; only live attempts are looked at.
+_LIST_IN_DOUBT = statement(
+    "attempts.list_in_doubt",
+    """
+    SELECT a.account_id, a.order_id FROM attempts a
+     WHERE a.status IN ('SUBMITTING', 'OPEN', 'CLOSING')
+       AND (CASE a.status
+                WHEN 'SUBMITTING' THEN a.created_at
+                WHEN 'CLOSING' THEN a.close_requested_at
+                ELSE a.expires_at END <= $1
+            OR (a.payer_active AND a.created_at <= $2))
+       AND NOT EXISTS (
+           SELECT 1 FROM anomalies y
+            WHERE (y.account_id, y.order_id) = (a.account_id, a.order_id)
+              AND y.attempt_id = a.attempt_id AND y.kind = 'unknown_too_long'
+              AND y.resolved_at IS NULL)
+       AND NOT EXISTS (
+           SELECT 1 FROM accounts c
+            WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL)
+     ORDER BY a.created_at, a.account_id, a.attempt_id
+     LIMIT $3
+    """,
+)
+
 _STORE_QR = statement(
     "attempts.store_qr",
     "UPDATE attempts SET qr_svg = $3 WHERE account_id = $1 AND attempt_id = $2",
@@ -213,6 +237,18 @@ class PollAllowance:
 
     most: int
     none_of: Sequence[UUID] = ()
+
+
+async def list_in_doubt(
+    tx: Transaction, *, unknown_before: datetime, paying_before: datetime, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """List the orders, as (account_id, order_id), of attempts whose fate stays unknown.
+
+    Those that somebody was told of and has not settled are left out, and so are those of an
+    account whose moves are stopped: there nobody asks.
+    """
+    rows = await tx.rows(_LIST_IN_DOUBT, unknown_before, paying_before, limit)
+    return [(row["account_id"], row["order_id"]) for row in rows]
 
 
 async def claim_due(

@@ -23,6 +23,21 @@ _END = statement(
     """,
 )
 
+#: The newest answers to queries, each about an attempt that Binance itself gave an id.
+_RECENT_QUERIES = statement(
+    "calls.recent_queries",
+    """
+    SELECT c.attempt_id, c.code
+      FROM calls c
+      JOIN attempts a ON (a.account_id, a.attempt_id) = (c.account_id, c.attempt_id)
+      JOIN accounts h ON h.account_id = c.account_id
+     WHERE c.account_id = $1 AND c.endpoint = '/v2/order/query' AND c.outcome = 'accepted'
+       AND a.prepay_id IS NOT NULL AND c.ended_at > coalesce(h.resumed_at, $2)
+     ORDER BY c.ended_at DESC, c.call_id DESC
+     LIMIT $3
+    """,
+)
+
 
 async def begin(
     tx: Transaction,
@@ -51,3 +66,14 @@ async def end(
 ) -> None:
     """Write down what came of a call. Answers from a crash stay open, which says so."""
     await tx.run(_END, account_id, call_id, ended_at, outcome, code, summary)
+
+
+async def recent_queries(
+    tx: Transaction, account_id: UUID, *, since: datetime, limit: int
+) -> list[tuple[UUID, str | None]]:
+    """Read what the newest queries said, newest first: (attempt_id, Binance's code).
+
+    Only of attempts that were there, and nothing from before a person let the account go on.
+    """
+    rows = await tx.rows(_RECENT_QUERIES, account_id, since, limit)
+    return [(row["attempt_id"], row["code"]) for row in rows]

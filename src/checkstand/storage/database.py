@@ -9,7 +9,7 @@ passes an observer.
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -46,8 +46,7 @@ _LOST: Final = (
     asyncpg.PostgresSystemError,
     OSError,
 )
-_BEGIN: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED"
+_COMMITTED: Final = (
     "; SELECT set_config('synchronous_commit', 'on', true)"
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 )
@@ -64,6 +63,12 @@ class Patience:
     statement_ms: int = 15_000  # one statement
     connection_seconds: float = 5.0  # a free connection
     tries_lost: int = 5  # runs of a step whose connection is lost, the first included
+
+    @property
+    def silence_seconds(self) -> float | None:
+        """Say after how long without an answer the server is given up; None: as usual."""
+        allowed = self.statement_ms / 1000 + 5
+        return allowed if allowed > _SILENCE_SECONDS else None
 
 
 #: What most callers have. A stuck lock must not hold an answer for ever.
@@ -101,27 +106,52 @@ def render_rows(rows: Sequence[object]) -> str:
 class Transaction:
     """The caller's transaction, in which storage functions run their statements."""
 
-    def __init__(self, connection: Any, observer: Observer) -> None:
+    def __init__(
+        self, connection: Any, observer: Observer, *, silence_seconds: float | None = None
+    ) -> None:
         self._connection = connection
         self._observer = observer
+        self._silence_seconds = silence_seconds  # None: as long as the connection has
 
     async def rows(self, sql: Statement, *values: Any) -> Sequence[Row]:
         """Run a statement and return its rows."""
         self._observer.before(sql.name)
-        rows: Sequence[Row] = await self._connection.fetch(sql.text, *values)
+        rows: Sequence[Row] = await self._connection.fetch(
+            sql.text, *values, timeout=self._silence_seconds
+        )
         self._observer.after(sql.name)
         return rows
 
     async def row(self, sql: Statement, *values: Any) -> Row | None:
         """Run a statement and return its first row, if any."""
         self._observer.before(sql.name)
-        row = await self._connection.fetchrow(sql.text, *values)
+        row = await self._connection.fetchrow(sql.text, *values, timeout=self._silence_seconds)
         self._observer.after(sql.name)
         return row
 
     async def run(self, sql: Statement, *values: Any) -> None:
         """Run a statement for its effect."""
         await self.rows(sql, *values)
+
+    async def parts(self, sql: Statement, *values: Any, size: int) -> AsyncIterator[Sequence[Row]]:
+        """Run a statement and yield its rows a few at a time, however many there are.
+
+        Other statements may be run in between; the rows are those of the moment it began.
+        """
+        self._observer.before(sql.name)
+        silence = self._silence_seconds
+        cursor = await self._connection.cursor(sql.text, *values, timeout=silence)
+        while rows := await cursor.fetch(size, timeout=silence):
+            yield rows
+        self._observer.after(sql.name)
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write many new rows of one table at once. Raises UniqueViolation."""
+        self._observer.before(f"{table}.copy")
+        await self._connection.copy_records_to_table(
+            table, columns=columns, records=rows, timeout=self._silence_seconds
+        )
+        self._observer.after(f"{table}.copy")
 
 
 Step = Callable[[Transaction], Awaitable[T]]
@@ -152,6 +182,7 @@ class Database:
         role: str | None = "checkstand_app",
         connections_max: int = 10,
         behind_pgbouncer: bool = False,
+        silence_seconds: float = _SILENCE_SECONDS,
     ) -> Self:
         """Connect. Raises DatabaseUnavailable with a sentence for a person."""
         settings = {"application_name": "checkstand", "timezone": "UTC"}
@@ -166,7 +197,7 @@ class Database:
             "server_settings": settings,
             "statement_cache_size": 0 if behind_pgbouncer else 500,
             "timeout": 10,
-            "command_timeout": _SILENCE_SECONDS,
+            "command_timeout": silence_seconds,
         }
         try:
             pool = await asyncpg.create_pool(
@@ -197,14 +228,23 @@ class Database:
     ) -> None:
         await self.close()
 
-    async def run(self, step: Step[T], *, name: str, patience: Patience = PATIENT) -> T:
+    async def run(
+        self,
+        step: Step[T],
+        *,
+        name: str,
+        patience: Patience = PATIENT,
+        snapshot: bool = False,
+    ) -> T:
         """Run a step in a transaction of its own and commit it; again where that may help.
 
-        Raises DatabaseUnavailable when the database stays away, DatabaseBusy when connections
-        stay taken, RowsHeld when rows do, and whatever the step raises.
+        With `snapshot` all its statements see the same moment. Raises DatabaseUnavailable when
+        the database stays away, DatabaseBusy when connections stay taken, RowsHeld when rows do,
+        and whatever the step raises.
         """
         return await self._persist(
-            lambda: self._once(step, name=name, patience=patience), patience=patience
+            lambda: self._once(step, name=name, patience=patience, snapshot=snapshot),
+            patience=patience,
         )
 
     async def read(self, step: Step[T], *, snapshot: bool = False) -> T:
@@ -219,12 +259,18 @@ class Database:
             theirs: datetime = await connection.fetchval("SELECT clock_timestamp()")
             clock.learn(asked_at=asked_at, answered_at=clock.host_now(), theirs=theirs)
 
-    async def _once(self, step: Step[T], *, name: str, patience: Patience) -> T:
+    async def _once(self, step: Step[T], *, name: str, patience: Patience, snapshot: bool) -> T:
         async with self._pool.acquire(timeout=patience.connection_seconds) as connection:
-            await connection.execute(self._begin(patience))
+            await connection.execute(self._begin(patience, snapshot=snapshot))
             try:
-                result = await step(Transaction(connection, self._observer))
+                silence = patience.silence_seconds
+                result = await step(
+                    Transaction(connection, self._observer, silence_seconds=silence)
+                )
                 self._observer.before(f"commit {name}")
+            except TimeoutError:
+                connection.terminate()  # it does not answer: nobody is there to roll back
+                raise
             except BaseException:
                 # On a lost connection there is nothing left to roll back.
                 if not connection.is_closed():
@@ -234,7 +280,7 @@ class Database:
             self._observer.after(f"commit {name}")
             return result
 
-    def _begin(self, patience: Patience) -> str:
+    def _begin(self, patience: Patience, *, snapshot: bool) -> str:
         """Write how a transaction begins: one round trip, and nothing left on the session.
 
         Whatever the server's defaults are, a commit is on its disk before it counts; a stronger
@@ -246,7 +292,8 @@ class Database:
                 f"; SET LOCAL lock_timeout = {patience.lock_ms:d}"
                 f"; SET LOCAL statement_timeout = {patience.statement_ms:d}"
             )
-        return f"{_BEGIN}{limits}"
+        level = "REPEATABLE READ" if snapshot else "READ COMMITTED"
+        return f"BEGIN ISOLATION LEVEL {level}{_COMMITTED}{limits}"
 
     async def _reading(self, step: Step[T], *, snapshot: bool) -> T:
         async with self._pool.acquire(timeout=PATIENT.connection_seconds) as connection:

@@ -109,6 +109,31 @@ _REDELIVER = statement(
 )
 
 
+#: Deliveries that are on their way already come without this.
+_OFFER_AGAIN = statement(
+    "deliveries.offer_again",
+    """
+    UPDATE deliveries
+       SET status = 'pending', due_at = $3, ended_at = NULL
+     WHERE account_id = $1 AND event_id = $2 AND status <> 'pending'
+       AND endpoint_id IN (
+           SELECT endpoint_id FROM webhook_endpoints WHERE account_id = $1 AND disabled_at IS NULL)
+    """,
+)
+
+#: A delivery that has to wait was none: it is not counted among the tries.
+_POSTPONE = statement(
+    "deliveries.postpone",
+    """
+    UPDATE deliveries
+       SET due_at = $5, tries = tries - 1, lets_next_go = true, lease_owner = NULL,
+           lease_until = NULL
+     WHERE account_id = $1 AND event_id = $2 AND endpoint_id = $3 AND lease_owner = $4
+       AND status = 'pending'
+    """,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
     """One delivery under lease: what to send, where, and for the how-manieth time."""
@@ -205,3 +230,13 @@ async def end_try(
 async def redeliver(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> bool:
     """Send an event again to every endpoint it was owed to; False when there is none."""
     return bool(await tx.rows(_REDELIVER, account_id, event_id, now))
+
+
+async def offer_again(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> None:
+    """Send an event again to every endpoint that has answered it, or was given up."""
+    await tx.run(_OFFER_AGAIN, account_id, event_id, now)
+
+
+async def postpone(tx: Transaction, owed: Owed, *, owner: UUID, due_at: datetime) -> None:
+    """Put a delivery off without a try, if the lease is still ours; later ones may overtake it."""
+    await tx.run(_POSTPONE, owed.account_id, owed.event_id, owed.endpoint_id, owner, due_at)

@@ -71,11 +71,12 @@ _LIST_DUE = statement(
     f"""
     SELECT {_STORED_COLUMNS} FROM notices n
      WHERE n.outcome IN ('orphan', 'stored') AND n.received_at > $1
-       AND (n.outcome = 'stored' OR (n.biz_type IN ('PAY', 'PAY_REFUND') AND EXISTS (
-           SELECT 1 FROM attempts a
-            WHERE (a.account_id, a.prepay_id) = (n.account_id, n.biz_id))))
+       AND (n.outcome = 'stored'
+            OR (n.received_at > $2 AND n.biz_type IN ('PAY', 'PAY_REFUND') AND EXISTS (
+                SELECT 1 FROM attempts a
+                 WHERE (a.account_id, a.prepay_id) = (n.account_id, n.biz_id))))
      ORDER BY n.received_at DESC, n.account_id, n.notice_id
-     LIMIT $2
+     LIMIT $3
     """,
 )
 
@@ -181,9 +182,11 @@ async def mark(tx: Transaction, marks: Sequence[NoticeMark]) -> None:
         )
 
 
-async def list_due(tx: Transaction, *, received_after: datetime, limit: int) -> list[StoredNotice]:
+async def list_due(
+    tx: Transaction, *, received_after: datetime, orphans_after: datetime, limit: int
+) -> list[StoredNotice]:
     """Read notices that can be applied: those only stored, and orphans that have an attempt now."""
-    rows = await tx.rows(_LIST_DUE, received_after, limit)
+    rows = await tx.rows(_LIST_DUE, received_after, orphans_after, limit)
     return [StoredNotice(**dict(row)) for row in rows]
 
 

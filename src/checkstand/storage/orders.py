@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,8 @@ from checkstand.storage.database import Row, Transaction, render_rows, statement
 COLUMNS = """
     account_id, order_id, merchant_order_id, cart_id, status, previous_status, version, amount,
     currency, fiat_amount, fiat_currency, terms, checkout_token, created_at, expires_at,
-    settled_by, paid_at, fulfilled_at, cancel_requested_at, buyer_reference, client_ip
+    settled_by, paid_at, fulfilled_at, cancel_requested_at, buyer_reference, client_ip,
+    cancel_requested_by, fulfilment_token, fulfilment_until, fulfilment_due_at, fulfilment_offers
 """
 
 _INSERT = statement(
@@ -22,7 +24,7 @@ _INSERT = statement(
     f"""
     INSERT INTO orders ({COLUMNS})
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-            $20, $21)
+            $20, $21, $22, $23, $24, $25, $26)
     ON CONFLICT DO NOTHING
     RETURNING order_id
     """,
@@ -81,11 +83,16 @@ _UPDATE = statement(
     UPDATE orders o
        SET status = n.status, previous_status = n.previous_status, version = n.version,
            settled_by = n.settled_by, paid_at = n.paid_at, fulfilled_at = n.fulfilled_at,
-           cancel_requested_at = n.cancel_requested_at
+           cancel_requested_at = n.cancel_requested_at,
+           cancel_requested_by = n.cancel_requested_by, expires_at = n.expires_at,
+           fulfilment_token = n.fulfilment_token, fulfilment_until = n.fulfilment_until,
+           fulfilment_due_at = n.fulfilment_due_at, fulfilment_offers = n.fulfilment_offers
       FROM jsonb_to_recordset($1::jsonb) AS n (
                account_id uuid, order_id uuid, version_before int, status text,
                previous_status text, version int, settled_by uuid, paid_at timestamptz,
-               fulfilled_at timestamptz, cancel_requested_at timestamptz)
+               fulfilled_at timestamptz, cancel_requested_at timestamptz,
+               cancel_requested_by text, expires_at timestamptz, fulfilment_token text,
+               fulfilment_until timestamptz, fulfilment_due_at timestamptz, fulfilment_offers int)
      WHERE (o.account_id, o.order_id, o.version) = (n.account_id, n.order_id, n.version_before)
     RETURNING o.order_id
     """,
@@ -128,6 +135,21 @@ _LIST_TO_EXPIRE = statement(
 )
 
 
+_LIST_TO_OFFER = statement(
+    "orders.list_to_offer",
+    """
+    SELECT o.account_id, o.order_id FROM orders o
+     WHERE o.status = 'PAID' AND o.fulfilment_due_at <= $1
+       AND (o.fulfilment_until IS NULL OR o.fulfilment_until <= $1)
+       AND NOT EXISTS (
+           SELECT 1 FROM accounts c
+            WHERE c.account_id = o.account_id AND c.halted_reason IS NOT NULL)
+     ORDER BY o.fulfilment_due_at, o.account_id, o.order_id
+     LIMIT $2
+    """,
+)
+
+
 class MovedFirst(RuntimeError):
     """A guarded update found another version although its row was locked: a bug, not a race."""
 
@@ -159,6 +181,11 @@ async def insert(tx: Transaction, order: Order) -> bool:
         order.cancel_requested_at,
         terms.buyer_reference,
         terms.client_ip,
+        order.cancel_requested_by,
+        order.fulfilment_token,
+        order.fulfilment_until,
+        order.fulfilment_due_at,
+        order.fulfilment_offers,
     )
     return row is not None
 
@@ -207,6 +234,12 @@ async def list_to_expire(
     return [(row["account_id"], row["order_id"]) for row in rows]
 
 
+async def list_to_offer(tx: Transaction, *, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
+    """List paid orders, as (account_id, order_id), that the shop has not acknowledged in time."""
+    rows = await tx.rows(_LIST_TO_OFFER, now, limit)
+    return [(row["account_id"], row["order_id"]) for row in rows]
+
+
 async def save(tx: Transaction, decisions: Sequence[Decision]) -> None:
     """Write the orders that decisions changed, guarded by the version they started from."""
     changed = [d for d in decisions if d.case.order != d.before.order]
@@ -230,6 +263,12 @@ def _render_change(decision: Decision) -> dict[str, object]:
         "paid_at": order.paid_at,
         "fulfilled_at": order.fulfilled_at,
         "cancel_requested_at": order.cancel_requested_at,
+        "cancel_requested_by": order.cancel_requested_by,
+        "expires_at": order.expires_at,
+        "fulfilment_token": order.fulfilment_token,
+        "fulfilment_until": order.fulfilment_until,
+        "fulfilment_due_at": order.fulfilment_due_at,
+        "fulfilment_offers": order.fulfilment_offers,
     }
 
 
@@ -270,6 +309,11 @@ def parse(row: Row) -> Order:
         paid_at=row["paid_at"],
         fulfilled_at=row["fulfilled_at"],
         cancel_requested_at=row["cancel_requested_at"],
+        cancel_requested_by=row["cancel_requested_by"],
+        fulfilment_token=row["fulfilment_token"],
+        fulfilment_until=row["fulfilment_until"],
+        fulfilment_due_at=row["fulfilment_due_at"],
+        fulfilment_offers=row["fulfilment_offers"],
     )
 
 

@@ -110,10 +110,36 @@ _CLAIM_DUE = statement(
     """,
 )
 
+_LIST_IN_DOUBT = statement(
+    "refunds.list_in_doubt",
+    """
+    SELECT r.account_id, r.order_id FROM refunds r
+     WHERE r.status IN ('SENT', 'UNKNOWN') AND r.requested_at <= $1
+       AND NOT EXISTS (
+           SELECT 1 FROM anomalies y
+            WHERE (y.account_id, y.order_id) = (r.account_id, r.order_id)
+              AND y.attempt_id = r.attempt_id AND y.kind = 'unknown_too_long'
+              AND y.resolved_at IS NULL)
+       AND NOT EXISTS (
+           SELECT 1 FROM accounts c
+            WHERE c.account_id = r.account_id AND c.halted_reason IS NOT NULL)
+     ORDER BY r.requested_at, r.account_id, r.refund_id
+     LIMIT $2
+    """,
+)
+
 _FIND_BY_MERCHANT_REFUND_ID = statement(
     "refunds.find_by_merchant_refund_id",
     f"SELECT {_COLUMNS} FROM refunds WHERE account_id = $1 AND merchant_refund_id = $2",
 )
+
+
+async def list_in_doubt(
+    tx: Transaction, *, unknown_before: datetime, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """List the orders, as (account_id, order_id), of refunds whose fate stays unknown."""
+    rows = await tx.rows(_LIST_IN_DOUBT, unknown_before, limit)
+    return [(row["account_id"], row["order_id"]) for row in rows]
 
 
 async def of_orders(

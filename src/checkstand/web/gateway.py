@@ -11,8 +11,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from checkstand.errors import CheckstandError
 from checkstand.operations.receive_notice import NoticeDesk
 from checkstand.operations.resources import Resources
-from checkstand.queries.health import is_ready
-from checkstand.web.api import endpoints, events, ledger, orders, refunds
+from checkstand.queries.health import is_ready, oldest_doubt
+from checkstand.web.api import (
+    account,
+    anomalies,
+    endpoints,
+    events,
+    fulfilment,
+    ledger,
+    orders,
+    reconciliation,
+    refunds,
+)
 from checkstand.web.api.openapi import DescribedApp, operation_id
 from checkstand.web.body_gate import BodyGate
 from checkstand.web.checkout.desk import CheckoutDesk
@@ -51,7 +61,17 @@ def build_app(resources: Resources) -> FastAPI:
     )
     app.state.resources = resources
     install(app)
-    for room in (orders, refunds, endpoints, events, ledger):
+    for room in (
+        orders,
+        refunds,
+        fulfilment,
+        anomalies,
+        endpoints,
+        events,
+        ledger,
+        reconciliation,
+        account,
+    ):
         app.include_router(room.router)
     app.router.routes.extend(
         [
@@ -71,9 +91,14 @@ def _health_routes(resources: Resources) -> list[BaseRoute]:
     async def readyz(_request: Request) -> Response:
         try:
             await is_ready(resources.database)
+            now = resources.clock.now()
+            since = await oldest_doubt(resources.database, now=now)
         except CheckstandError as error:
             return PlainTextResponse(f"{error.message}\n", status_code=503)
-        return PlainTextResponse("ready\n")
+        if since is None:
+            return PlainTextResponse("ready\n")
+        age = int((now - since).total_seconds())
+        return PlainTextResponse(f"ready\noldest unknown outcome: {age} s\n")
 
     return [
         Route("/healthz", healthz, methods=["GET"]),

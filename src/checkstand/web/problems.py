@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from checkstand.errors import (
     CheckstandError,
@@ -59,6 +60,8 @@ _STATUS_OF_CODE: Final = {
     "refunded_elsewhere": 409,
     "refund_attempts_used_up": 409,
     "refund_is_last": 409,
+    "day_not_over": 409,
+    "report_too_large": 413,
 }
 _STATUS_OF_KIND: Final[Sequence[tuple[type[CheckstandError], int]]] = (
     (NotFound, 404),
@@ -127,8 +130,10 @@ def install(app: Starlette) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         return _render_invalid(error)
 
-    async def http(_request: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
+        if error.status_code == 405:
+            error.headers = {**(error.headers or {}), "Allow": _methods_at(request)}
         return _render_http(error)
 
     async def unexpected(request: Request, error: Exception) -> Response:
@@ -139,6 +144,14 @@ def install(app: Starlette) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _methods_at(request: Request) -> str:
+    """List what an address takes: the framework names the methods of its first route alone."""
+    routes = (r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE)
+    return ", ".join(
+        sorted({method for r in routes for method in getattr(r, "methods", None) or ()})
+    )
 
 
 def _route_of(request: Request) -> str:

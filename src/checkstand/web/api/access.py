@@ -7,6 +7,7 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from checkstand.domain.account import ApiKey
+from checkstand.domain.act import Doer
 from checkstand.errors import Refused
 from checkstand.operations.manage_keys import SCOPES, find_key
 from checkstand.operations.resources import Resources
@@ -59,6 +60,11 @@ class Needs:
         return key
 
 
+def doer_of(key: ApiKey) -> Doer:
+    """Name who acts through the API: the shop, by one of its keys."""
+    return Doer(actor="merchant", who=f"API key {key.name}")
+
+
 async def idempotency_key(
     value: Annotated[
         str,
@@ -66,6 +72,7 @@ async def idempotency_key(
             alias="Idempotency-Key",
             description="Your own id of this request: 1 to 255 visible ASCII characters. "
             "The same key gets the same answer for 30 days.",
+            json_schema_extra={"pattern": "^[!-~]{1,255}$"},
         ),
     ],
 ) -> str:
@@ -87,4 +94,7 @@ CanReadEvents = Annotated[ApiKey, Depends(Needs("events:read"))]
 CanWriteEvents = Annotated[ApiKey, Depends(Needs("events:write"))]
 CanReadLedger = Annotated[ApiKey, Depends(Needs("ledger:read"))]
 CanWriteEndpoints = Annotated[ApiKey, Depends(Needs("endpoints:write"))]
+CanWriteAccounts = Annotated[ApiKey, Depends(Needs("accounts:write"))]
+CanReadReconciliation = Annotated[ApiKey, Depends(Needs("reconciliation:read"))]
+CanWriteReconciliation = Annotated[ApiKey, Depends(Needs("reconciliation:write"))]
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from checkstand.domain.anomaly import Resolution
 from checkstand.domain.money import (
     Money,
     parse_amount,
@@ -92,13 +93,40 @@ def _amount(value: Any) -> Decimal:
     return parse_amount(value)
 
 
+# The patterns are for who reads the document; what is refused is refused by our own functions,
+# in words that say what to write instead.
 Amount = Annotated[
     Decimal,
     BeforeValidator(_amount, json_schema_input_type=str),
-    Field(json_schema_extra={"type": "string", "examples": ["12.50"]}),
+    Field(
+        json_schema_extra={
+            "type": "string",
+            "pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,8})?$",
+            "examples": ["12.50"],
+        }
+    ),
 ]
-Crypto = Annotated[StrictStr, AfterValidator(parse_crypto), Field(examples=["USDT"])]
-Fiat = Annotated[StrictStr, AfterValidator(parse_fiat), Field(examples=["EUR"])]
+Crypto = Annotated[
+    StrictStr,
+    AfterValidator(parse_crypto),
+    Field(json_schema_extra={"pattern": "^[A-Z0-9]{2,16}$", "examples": ["USDT"]}),
+]
+Fiat = Annotated[
+    StrictStr,
+    AfterValidator(parse_fiat),
+    Field(json_schema_extra={"pattern": "^[A-Z]{3}$", "examples": ["EUR"]}),
+]
+Coins = Annotated[
+    StrictStr,
+    Field(
+        max_length=256,
+        json_schema_extra={
+            "pattern": "^[A-Z0-9]{2,16}(,[A-Z0-9]{2,16})*$",
+            "examples": ["USDT,BNB"],
+        },
+    ),
+    AfterValidator(_coins),
+]
 ClientAddress = Annotated[
     StrictStr, Field(max_length=45, examples=["203.0.113.7"]), AfterValidator(_client_address)
 ]
@@ -139,9 +167,7 @@ class NewOrder(BaseModel):
     fiat_currency: Fiat | None = None
     description: Text256 | None = None
     goods: Annotated[list[GoodsLine], Field(max_length=100)] = []
-    support_pay_currency: (
-        Annotated[StrictStr, Field(max_length=256), AfterValidator(_coins)] | None
-    ) = None
+    support_pay_currency: Coins | None = None
     return_url: Address | None = None
     cancel_url: Address | None = None
     expires_in: Annotated[
@@ -231,6 +257,9 @@ class NewRefund(BaseModel):
         Field(description="Which of the order's payments, if not the one that paid it."),
     ] = None
     reason: Text256 | None = None
+    force: StrictBool = Field(
+        default=False, description="Although the shop has the goods of this order in hand."
+    )
 
     def fingerprint(self, *, about: str) -> bytes:
         """Hash the parsed fields and the order they are about."""
@@ -246,6 +275,85 @@ class NewEndpoint(BaseModel):
     fulfil_on_delivery: StrictBool = Field(
         default=False, description="A 2xx to order.paid counts as the order's fulfilment."
     )
+
+
+class NewResolution(BaseModel):
+    """How an anomaly is to end, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resolution: Resolution
+    reason: Annotated[Text500, Field(min_length=1)]
+    amount: Annotated[
+        Amount | None, Field(description="With accepting refunded_elsewhere: what went back.")
+    ] = None
+
+
+class Renewal(BaseModel):
+    """How long an expired order is to live once more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    expires_in: Annotated[
+        StrictInt | None,
+        Field(ge=60, le=604_800, description="Seconds; as long as at first when left out."),
+    ] = None
+
+
+class Fulfilment(BaseModel):
+    """Who says so, by the token of the delivery or of a claim; without one it is just the shop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: Annotated[Text128 | None, Field(description="As delivered or claimed.")] = None
+
+
+class FulfilmentView(BaseModel):
+    """A paid order that nobody has acknowledged."""
+
+    order_id: str
+    merchant_order_id: str
+    paid_at: datetime
+    age_seconds: int
+    offers: Annotated[int, Field(description="How often it was offered again.")]
+    lease_until: Annotated[
+        datetime | None, Field(description="Somebody has it in hand until then.")
+    ]
+    offered_again_at: datetime | None
+
+
+class FulfilmentList(BaseModel):
+    """A page of what is unacknowledged, the longest waiting first."""
+
+    data: list[FulfilmentView]
+    has_more: bool
+
+
+class Halt(BaseModel):
+    """Why an account is to stop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Annotated[Text500, Field(min_length=1)]
+
+
+class Resume(Halt):
+    """Why an account may go on."""
+
+    forget_merchant: StrictBool = Field(
+        default=False, description="Let the next query say anew which merchant this is."
+    )
+
+
+class AccountView(BaseModel):
+    """The account that the key belongs to, and whether it is stopped."""
+
+    account_id: str
+    reference: str
+    name: str
+    merchant_id: Annotated[str | None, Field(description="Binance's, as queries said so far.")]
+    halted_reason: str | None
+    halted_at: datetime | None
 
 
 class _Filters(BaseModel):
@@ -266,6 +374,10 @@ class OrderFilters(_Filters):
     merchant_order_id: Annotated[
         str | None, Field(max_length=128, description="Finds at most one.")
     ] = None
+
+
+class FulfilmentFilters(_Filters):
+    """Which unacknowledged orders are listed."""
 
 
 class EventFilters(_Filters):
@@ -350,6 +462,43 @@ class RefundList(BaseModel):
     """The refunds of one order, oldest first."""
 
     data: list[RefundView]
+
+
+class AnomalyView(BaseModel):
+    """Something about an order that a rule or a person must settle."""
+
+    anomaly_id: str
+    order_id: str
+    kind: str
+    detail: str
+    is_open: bool
+    opened_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolution: Resolution | None
+    reason: str | None
+    resolutions: Annotated[list[Resolution], Field(description="What is offered while it is open")]
+
+
+class AnomalyList(BaseModel):
+    """Everything that was ever odd about one order, oldest first."""
+
+    data: list[AnomalyView]
+
+
+class ResolvedView(BaseModel):
+    """An anomaly as it was settled, and the order as it is then."""
+
+    anomaly: AnomalyView
+    order: OrderView
+
+
+class ClaimedView(BaseModel):
+    """The goods in hand: by which token, and until when nobody else gets them."""
+
+    token: str
+    lease_until: datetime
+    order: OrderView
 
 
 class OrderList(BaseModel):

@@ -1,6 +1,7 @@
 """Orders over HTTP."""
 
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -9,19 +10,25 @@ from starlette.responses import JSONResponse
 from checkstand.domain.account import ApiKey
 from checkstand.domain.case import Case
 from checkstand.domain.order import OrderStatus
-from checkstand.domain.view import render_order, render_time
-from checkstand.errors import NotFound
+from checkstand.domain.view import render_order
 from checkstand.operations.cancel_order import cancel_order
 from checkstand.operations.create_order import REJECTED, create_order
-from checkstand.operations.fulfil_order import fulfil_order
 from checkstand.operations.refresh_order import refresh_order
 from checkstand.operations.renew_order import renew_order
 from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order, find_order_by_merchant_id, list_orders
-from checkstand.queries.timeline import TimelineEntry, list_timeline
-from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey
-from checkstand.web.api.models import NewOrder, OrderFilters, OrderList, OrderView, Timeline
+from checkstand.queries.timeline import list_timeline, render_timeline
+from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey, doer_of
+from checkstand.web.api.models import (
+    NewOrder,
+    OrderFilters,
+    OrderList,
+    OrderView,
+    Renewal,
+    Timeline,
+)
 from checkstand.web.api.openapi import OF_A_BODY, problems
+from checkstand.web.api.paths import order_not_found, parse_order_id
 from checkstand.web.api.strict_json import StrictRoute
 from checkstand.web.problems import problem
 
@@ -113,7 +120,7 @@ async def timeline(resources: House, caller: CanReadOrders, order_id: str) -> JS
     entries = await list_timeline(resources.database, caller.account_id, parse_order_id(order_id))
     if not entries:
         raise order_not_found(order_id)
-    return JSONResponse({"data": [_entry(seq, entry) for seq, entry in enumerate(entries, 1)]})
+    return JSONResponse({"data": render_timeline(entries)})
 
 
 @router.post(
@@ -145,7 +152,10 @@ async def refresh(resources: House, caller: CanWriteOrders, order_id: str) -> JS
 async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
     """Cancel an unpaid order: it is CANCELED as soon as Binance can take no money for it."""
     case = await cancel_order(
-        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
+        resources,
+        account_id=caller.account_id,
+        order_id=parse_order_id(order_id),
+        doer=doer_of(caller),
     )
     status = 200 if case.order.status is OrderStatus.CANCELED else 202
     return _one(resources, case, status=status)
@@ -157,29 +167,24 @@ async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSO
     summary="Get a fresh code",
     status_code=202,
     response_model=OrderView,
-    responses=problems(404, 409),
+    responses=problems(404, 409, *OF_A_BODY),
 )
-async def renew(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
-    """Get a fresh code: it appears once the old one cannot be paid any more."""
+async def renew(
+    resources: House, caller: CanWriteOrders, order_id: str, wanted: Renewal | None = None
+) -> JSONResponse:
+    """Get a fresh code: it appears once the old one cannot be paid any more.
+
+    An EXPIRED order that nobody paid comes back to life so.
+    """
+    expires_in = wanted.expires_in if wanted else None
     case = await renew_order(
-        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
+        resources,
+        account_id=caller.account_id,
+        order_id=parse_order_id(order_id),
+        expires_in=None if expires_in is None else timedelta(seconds=expires_in),
+        doer=doer_of(caller),
     )
     return _one(resources, case, status=202)
-
-
-@router.post(
-    "/orders/{order_id}/fulfill",
-    name="fulfill_order",
-    summary="Acknowledge a paid order",
-    response_model=OrderView,
-    responses=problems(404, 409),
-)
-async def fulfill(resources: House, caller: CanWriteOrders, order_id: str) -> JSONResponse:
-    """Acknowledge that a paid order was delivered. Said again it changes nothing."""
-    case = await fulfil_order(
-        resources, account_id=caller.account_id, order_id=parse_order_id(order_id)
-    )
-    return _one(resources, case)
 
 
 def _one(resources: Resources, case: Case, *, status: int = 200) -> JSONResponse:
@@ -192,20 +197,6 @@ def _page(resources: Resources, found: list[Case], *, has_more: bool) -> JSONRes
     return JSONResponse({"data": data, "has_more": has_more})
 
 
-def _entry(seq: int, entry: TimelineEntry) -> dict[str, Any]:
-    return {
-        "at": render_time(entry.at),
-        "seq": seq,
-        "actor": entry.actor,
-        "kind": entry.kind,
-        "summary": entry.summary,
-        "from": entry.status_before,
-        "to": entry.status_after,
-        "ref": entry.ref,
-        "detail": entry.detail,
-    }
-
-
 async def _last_seen(resources: Resources, caller: ApiKey, text: str | None) -> UUID | None:
     """Read where a page starts. A wrong place is said to be one: it is not the end of the list."""
     if text is None:
@@ -216,19 +207,6 @@ async def _last_seen(resources: Resources, caller: ApiKey, text: str | None) -> 
     return order_id
 
 
-def parse_order_id(text: str, *, field: str = "order_id") -> UUID:
-    """Read an order's id; anything that is none of ours is simply not found."""
-    try:
-        return UUID(text)
-    except ValueError:
-        raise order_not_found(text, field=field) from None
-
-
 def _storable(text: str) -> str:
     """Make text that no order can be called harmless: the database takes no NUL."""
     return text.replace("\x00", "\ufffd")
-
-
-def order_not_found(order_id: str, *, field: str = "order_id") -> NotFound:
-    """Say that an order is not there, or not this caller's."""
-    return NotFound("order_not_found", f"there is no order {order_id[:64]!r}", field=field)

@@ -20,7 +20,7 @@ from checkstand.web.api.access import (
 )
 from checkstand.web.api.models import NewRefund, RefundList, RefundView
 from checkstand.web.api.openapi import OF_A_BODY, problems
-from checkstand.web.api.orders import order_not_found, parse_order_id
+from checkstand.web.api.paths import order_not_found, parse_order_id
 from checkstand.web.api.strict_json import StrictRoute
 
 router = APIRouter(prefix="/api/payments/binance/orders", tags=["refunds"], route_class=StrictRoute)
@@ -51,6 +51,7 @@ async def create(
             amount=refund.amount,
             payment_id=refund.payment_id,
             reason=refund.reason,
+            is_forced=refund.force,
             requester=_identity(caller),
         ),
         key=key,

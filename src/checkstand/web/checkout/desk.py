@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from checkstand.domain.act import SHOPPER
 from checkstand.domain.attempt import SHORTEST_LIFE, AttemptStatus, CloseReason
 from checkstand.domain.order import UNPAID, OrderStatus
 from checkstand.errors import CheckstandError, NotFound
@@ -99,11 +100,11 @@ class CheckoutDesk:
 
     async def cancel(self, token: str) -> bool:
         """Start the safe close."""
-        return await self._act(token, cancel_order)
+        return await self._act(token, partial(cancel_order, doer=SHOPPER))
 
     async def renew(self, token: str) -> bool:
         """Start to replace the code."""
-        return await self._act(token, renew_order)
+        return await self._act(token, partial(renew_order, doer=SHOPPER))
 
     async def _act(self, token: str, operation: Callable[..., Awaitable[object]]) -> bool:
         found = await self._facts(token)

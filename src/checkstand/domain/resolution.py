@@ -1,0 +1,294 @@
+"""How a person settles an anomaly, and what follows from it.
+
+`EFFECTS` says what each resolution does for each kind; what it does not list is not offered.
+Money moves in one way only: held money may come to count. Sending money back is a refund of its
+own, and resolves the anomalies of what it returned.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+from uuid import UUID, uuid5
+
+from checkstand.domain import progress, settlement
+from checkstand.domain.anomaly import POLICY, Anomaly, AnomalyKind, Resolution, anomaly_id_of
+from checkstand.domain.attempt import Attempt, AttemptStatus
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.event import EventType
+from checkstand.domain.money import Money
+from checkstand.domain.order import TRANSITIONS, OrderStatus
+from checkstand.domain.payment import Payment
+from checkstand.domain.refund import Refund, RefundStatus
+from checkstand.domain.schedule import ABSENCE_MARGIN
+from checkstand.domain.settlement import Circumstances
+
+
+class Effect(StrEnum):
+    """What a resolution does besides closing the anomaly."""
+
+    CLOSE = "close"  # nothing: somebody knows, and things go on
+    COUNT = "count"  # the held money counts: it pays the order, or is income beside it
+    RETURN = "return"  # nothing here: the money's full return resolves it
+    BOOK_RETURN = "book return"  # what went back without us is written down as a refund
+    LOOK_AGAIN = "look again"  # our own record is believed, and Binance is asked anew
+    GIVE_UP = "give up"  # the attempt is over here, whatever Binance knows of it
+
+
+#: What each resolution means for each kind of anomaly.
+EFFECTS: Final[Mapping[AnomalyKind, Mapping[Resolution, Effect]]] = {
+    AnomalyKind.AMOUNT_DIFFERS: {
+        Resolution.ACCEPT: Effect.COUNT,
+        Resolution.REFUND: Effect.RETURN,
+        Resolution.WRITE_OFF: Effect.CLOSE,  # it stays held and pays nothing
+    },
+    AnomalyKind.CURRENCY_DIFFERS: {
+        Resolution.ACCEPT: Effect.COUNT,
+        Resolution.REFUND: Effect.RETURN,
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+    AnomalyKind.PAID_TWICE: {
+        Resolution.ACCEPT: Effect.COUNT,  # the order is paid already: income beside it
+        Resolution.REFUND: Effect.RETURN,
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+    AnomalyKind.PAID_LATE: {
+        Resolution.ACCEPT: Effect.CLOSE,
+        Resolution.REFUND: Effect.RETURN,
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+    AnomalyKind.REFUND_DIFFERS: {
+        Resolution.ACCEPT: Effect.CLOSE,  # Binance's figure is booked anyway
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+    AnomalyKind.REFUNDED_ELSEWHERE: {
+        Resolution.ACCEPT: Effect.BOOK_RETURN,
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+    AnomalyKind.FEE_DIFFERS: {
+        Resolution.ACCEPT: Effect.CLOSE,
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+    AnomalyKind.PROVIDER_CONTRADICTS: {
+        Resolution.ACCEPT: Effect.LOOK_AGAIN,
+        Resolution.WRITE_OFF: Effect.GIVE_UP,
+    },
+    AnomalyKind.UNKNOWN_TOO_LONG: {
+        Resolution.ACCEPT: Effect.GIVE_UP,
+        Resolution.WRITE_OFF: Effect.CLOSE,
+    },
+}
+
+#: Money is held for as long as one of these is open about it, and longer if one was not accepted.
+HOLDING: Final = frozenset(
+    {AnomalyKind.AMOUNT_DIFFERS, AnomalyKind.CURRENCY_DIFFERS, AnomalyKind.PAID_TWICE}
+)
+
+#: An attempt that somebody gave up is asked about once more, no sooner than this.
+_LAST_LOOK: Final = timedelta(minutes=15)
+
+
+class Obstacle(StrEnum):
+    """Why an anomaly cannot be resolved so just now."""
+
+    RESOLVED_OTHERWISE = "resolved otherwise"
+    NOT_OFFERED = "not offered"
+    REFUND_FIRST = "refund first"
+    REFUND_UNDER_WAY = "refund under way"
+    AMOUNT_NEEDED = "amount needed"
+    AMOUNT_NOT_ASKED = "amount not asked"
+    AMOUNT_TOO_LARGE = "amount too large"
+    MAY_BE_PAYABLE = "may be payable"
+
+
+def obstacle_to(
+    case: Case,
+    anomaly: Anomaly,
+    resolution: Resolution,
+    *,
+    amount: Decimal | None,
+    now: datetime,
+) -> Obstacle | None:
+    """Say what stands against resolving an anomaly so; None when nothing does."""
+    effect = EFFECTS[anomaly.kind].get(resolution)
+    if not anomaly.is_open:
+        return None if anomaly.resolution is resolution else Obstacle.RESOLVED_OTHERWISE
+    payment = case.payment_for(anomaly.attempt_id)
+    if effect is None:
+        return Obstacle.NOT_OFFERED
+    if (amount is not None) != (effect is Effect.BOOK_RETURN):
+        return Obstacle.AMOUNT_NEEDED if amount is None else Obstacle.AMOUNT_NOT_ASKED
+    if effect is Effect.RETURN:
+        return Obstacle.REFUND_FIRST
+    if effect is Effect.COUNT and payment is not None and payment.refund_reserved > 0:
+        return Obstacle.REFUND_UNDER_WAY
+    if amount is not None and (payment is None or amount > payment.refundable):
+        return Obstacle.AMOUNT_TOO_LARGE
+    attempt = case.attempt(anomaly.attempt_id)
+    if effect is Effect.GIVE_UP and _gives_up(anomaly, attempt) and _is_shown(attempt, now=now):
+        return Obstacle.MAY_BE_PAYABLE
+    return None
+
+
+def resolve_anomaly(
+    decision: Decision,
+    anomaly_id: UUID,
+    resolution: Resolution,
+    *,
+    by: str,
+    reason: str,
+    given: Circumstances,
+    amount: Decimal | None = None,
+) -> Decision:
+    """Settle one anomaly as a person says, and let things move again. Safe to repeat.
+
+    The caller has asked `obstacle_to`. `amount` is what went back without us.
+    """
+    anomaly = next(a for a in decision.case.anomalies if a.anomaly_id == anomaly_id)
+    if not anomaly.is_open:
+        return decision
+    attempt = decision.case.attempt(anomaly.attempt_id)
+    decided = decision.close_anomaly(
+        anomaly, resolution, by=by, reason=reason, actor="person", at=given.now
+    )
+    match EFFECTS[anomaly.kind][resolution]:
+        case Effect.COUNT:
+            decided = _release(decided, attempt)
+        case Effect.BOOK_RETURN:
+            decided = _book_return(
+                decided, anomaly, amount or Decimal(0), by=by, reason=reason, given=given
+            )
+        case Effect.GIVE_UP if _gives_up(anomaly, attempt):
+            decided = decided.with_attempt(_given_up(attempt, now=given.now))
+        case Effect.LOOK_AGAIN:
+            decided = decided.with_attempt(replace(attempt, due_at=given.now))
+        case _:
+            pass
+    return _go_on(decided, given=given)
+
+
+def settle_returned(decision: Decision, payment: Payment, *, given: Circumstances) -> Decision:
+    """Resolve what was open about money that has gone back in full, and let things move again.
+
+    For whoever records a return: what nobody has any more needs no decision.
+    """
+    if not payment.is_returned:
+        return decision
+    about = HOLDING | {AnomalyKind.PAID_LATE}
+    waiting = [
+        anomaly
+        for anomaly in decision.case.anomalies
+        if anomaly.is_open and anomaly.kind in about and anomaly.attempt_id == payment.attempt_id
+    ]
+    decided = decision
+    for anomaly in waiting:
+        decided = decided.close_anomaly(
+            anomaly,
+            Resolution.REFUND,
+            by=POLICY,
+            reason=f"{payment.money} has gone back in full",
+            actor="checkstand",
+            at=given.now,
+        )
+    return _go_on(decided, given=given) if waiting else decision
+
+
+def _release(decision: Decision, attempt: Attempt) -> Decision:
+    """Let held money count once everything that was odd about it has been accepted.
+
+    Whether it then pays the order is for the order's own rule: one that is paid stays as it is.
+    """
+    payment = decision.case.payment_for(attempt.attempt_id)
+    oddities = [
+        anomaly
+        for anomaly in decision.case.anomalies
+        if anomaly.attempt_id == attempt.attempt_id and anomaly.kind in HOLDING
+    ]
+    if payment is None or any(a.resolution is not Resolution.ACCEPT for a in oddities):
+        return decision
+    return decision.with_payment(replace(payment, held=False))
+
+
+def _book_return(
+    decision: Decision,
+    anomaly: Anomaly,
+    amount: Decimal,
+    *,
+    by: str,
+    reason: str,
+    given: Circumstances,
+) -> Decision:
+    """Write down money that went back in Binance's portal as a refund that is done."""
+    payment = decision.case.payment_for(anomaly.attempt_id)
+    if payment is None:
+        raise AssertionError("money that went back arrived first")
+    refund_id = uuid5(anomaly.anomaly_id, "refund")
+    refund = Refund(
+        account_id=payment.account_id,
+        order_id=payment.order_id,
+        attempt_id=payment.attempt_id,
+        payment_id=payment.payment_id,
+        refund_id=refund_id,
+        merchant_refund_id=f"elsewhere-{refund_id.hex}",
+        amount=Money(amount, payment.money.currency),
+        requested_at=given.now,
+        requested_by=by,
+        reason=reason,
+        status=RefundStatus.SUCCEEDED,
+        is_elsewhere=True,
+        returned=amount,
+        ended_at=given.now,
+    )
+    fuller = replace(payment, refunded=payment.refunded + amount)
+    decided = decision.with_refund(refund).with_payment(fuller)
+    decided = decided.tell(
+        EventType.REFUND_SUCCEEDED, fact=str(refund_id), at=given.now, refund_id=refund_id
+    )
+    order = decided.case.order
+    pays = order.settled_by == payment.payment_id
+    if pays and fuller.is_returned and OrderStatus.REFUNDED in TRANSITIONS[order.status]:
+        decided = decided.move(
+            OrderStatus.REFUNDED,
+            actor="person",
+            reason="the payment that paid it went back in full",
+            reference=f"refund:{refund_id}",
+            at=given.now,
+            fact=str(payment.payment_id),
+        )
+    return settle_returned(decided, fuller, given=given)
+
+
+def _gives_up(anomaly: Anomaly, attempt: Attempt) -> bool:
+    """Say whether giving up concerns the attempt itself, and not a payer or a refund of it."""
+    is_own = anomaly.kind is not AnomalyKind.UNKNOWN_TOO_LONG or (
+        anomaly.anomaly_id == anomaly_id_of(attempt.attempt_id, anomaly.kind)
+    )
+    return is_own and attempt.is_live
+
+
+def _is_shown(attempt: Attempt, *, now: datetime) -> bool:
+    """Say whether somebody may hold its code, and Binance may still take money by it."""
+    has_time = now < attempt.expires_at + ABSENCE_MARGIN
+    return attempt.payer_active or (attempt.links is not None and has_time)
+
+
+def _given_up(attempt: Attempt, *, now: datetime) -> Attempt:
+    """End an attempt on a person's word; ask about it once more, since money may still come."""
+    if attempt.prepay_id is not None:
+        return progress.end(attempt, AttemptStatus.LAPSED, now=now)
+    ended = progress.end(attempt, AttemptStatus.NEVER_EXISTED, now=now)
+    if attempt.sends == 0:
+        return ended  # Binance never heard of it
+    last_look = max(now + _LAST_LOOK, attempt.expires_at + ABSENCE_MARGIN)
+    return replace(ended, due_at=last_look)
+
+
+def _go_on(decision: Decision, *, given: Circumstances) -> Decision:
+    """Let the order follow from its facts, and look at a live attempt at once."""
+    decided = settlement.follow(decision, given=given)
+    live = decided.case.live
+    if live is None:
+        return decided
+    return decided.with_attempt(replace(live, due_at=given.now))

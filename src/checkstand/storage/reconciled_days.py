@@ -1,0 +1,432 @@
+"""Days: what their comparison came to, what wallets held, and the ones that are closed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from checkstand.domain.reconciliation import Booked, DayRow, Movements, Span, Total
+from checkstand.storage.database import Transaction, statement
+
+_PAID_AT = "coalesce(p.paid_at, p.received_at)"
+_RETURNED_AT = "coalesce(r.ended_at, r.requested_at)"
+
+_OPEN = statement(
+    "reconciled_days.insert",
+    "INSERT INTO reconciled_days (account_id, day) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+)
+_LOCK = statement(
+    "reconciled_days.lock",
+    "SELECT day FROM reconciled_days WHERE account_id = $1 AND day = $2 FOR UPDATE",
+)
+_SAVE = statement(
+    "reconciled_days.save",
+    """
+    UPDATE reconciled_days SET reconciled_at = $3, result = $4
+     WHERE account_id = $1 AND day = $2
+    """,
+)
+_LIST = statement(
+    "reconciled_days.list",
+    """
+    SELECT o.day, o.reconciled_at, o.result, c.closed_at, c.closed_by, c.document
+      FROM reconciled_days o
+      LEFT JOIN closed_days c ON (c.account_id, c.day) = (o.account_id, o.day)
+     WHERE o.account_id = $1 AND o.day >= $2 AND o.day <= $3
+     ORDER BY o.day
+    """,
+)
+
+#: Facts of ours of a day by bucket. A discrepancy that a person settled still differs.
+_PAYMENT_TOTALS = statement(
+    "reconcile.payment_totals",
+    f"""
+    SELECT t.bucket, t.currency, count(*) AS facts, sum(t.amount) AS amount, sum(t.fee) AS fee,
+           count(*) FILTER (WHERE t.fee IS NULL) AS fees_unknown,
+           count(*) FILTER (WHERE t.asked) AS asked
+      FROM (
+        SELECT coalesce(
+                 (SELECT min(d.bucket) FROM discrepancies d
+                   WHERE (d.account_id, d.day, d.subject)
+                         = (p.account_id, $4, 'payment:' || p.payment_id)
+                     AND d.resolution IS DISTINCT FROM 'agreed'),
+                 CASE WHEN EXISTS (
+                   SELECT 1 FROM report_lines l
+                     JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
+                      AND f.taken_at IS NOT NULL
+                    WHERE (l.account_id, l.attempt_id) = (p.account_id, p.attempt_id)
+                      AND l.kind = 'payment' AND l.settled)
+                 THEN 'matched' ELSE 'waiting' END) AS bucket,
+               p.currency, p.amount, p.fee,
+               EXISTS (SELECT 1 FROM calls c
+                        WHERE (c.account_id, c.order_id, c.attempt_id)
+                              = (p.account_id, p.order_id, p.attempt_id)
+                          AND c.endpoint = '/v2/order/query' AND c.outcome = 'accepted') AS asked
+          FROM payments p
+         WHERE p.account_id = $1 AND {_PAID_AT} >= $2 AND {_PAID_AT} < $3) AS t
+     GROUP BY t.bucket, t.currency
+     ORDER BY t.bucket, t.currency
+    """,
+)
+_REFUND_TOTALS = statement(
+    "reconcile.refund_totals",
+    f"""
+    SELECT t.bucket, t.currency, count(*) AS facts, sum(t.amount) AS amount, sum(t.fee) AS fee,
+           0 AS fees_unknown, 0 AS asked
+      FROM (
+        SELECT coalesce(
+                 (SELECT min(d.bucket) FROM discrepancies d
+                   WHERE (d.account_id, d.day) = (r.account_id, $4)
+                     AND d.subject IN ('refund:' || r.refund_id, 'attempt:' || r.attempt_id)
+                     AND d.kind LIKE 'refund%' AND d.resolution IS DISTINCT FROM 'agreed'),
+                 CASE WHEN EXISTS (
+                   SELECT 1 FROM report_lines l
+                     JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
+                      AND f.taken_at IS NOT NULL
+                    WHERE (l.account_id, l.attempt_id) = (r.account_id, r.attempt_id)
+                      AND l.kind = 'refund' AND l.settled
+                      AND CASE WHEN r.is_elsewhere THEN l.refund_id IS NULL
+                               ELSE l.refund_id = r.refund_id END)
+                 THEN 'matched' ELSE 'waiting' END) AS bucket,
+               r.currency, coalesce(r.returned, r.amount) AS amount, r.fee_returned AS fee
+          FROM refunds r
+         WHERE r.account_id = $1 AND {_RETURNED_AT} >= $2 AND {_RETURNED_AT} < $3
+           AND r.status = 'SUCCEEDED') AS t
+     GROUP BY t.bucket, t.currency
+     ORDER BY t.bucket, t.currency
+    """,
+)
+#: What differs and is no fact of ours: listed payments and refunds that we do not have.
+_OTHER_TOTALS = statement(
+    "reconcile.other_totals",
+    """
+    SELECT t.kind, t.bucket, t.currency, count(*) AS facts, coalesce(sum(t.amount), 0) AS amount,
+           NULL::numeric AS fee, 0 AS fees_unknown, 0 AS asked
+      FROM (
+        SELECT CASE WHEN kind LIKE 'refund%' THEN 'refunds'
+                    WHEN kind = 'orphan_notice' THEN 'notices' ELSE 'payments' END AS kind,
+               bucket, coalesce(currency, '') AS currency, subject, max(amount) AS amount
+          FROM discrepancies
+         WHERE account_id = $1 AND day = $2 AND resolution IS DISTINCT FROM 'agreed'
+           AND kind IN ('status', 'not_ours', 'refund_not_ours', 'refund_status',
+                        'refunded_elsewhere', 'orphan_notice')
+         GROUP BY 1, 2, 3, 4) AS t
+     GROUP BY t.kind, t.bucket, t.currency
+     ORDER BY t.kind, t.bucket, t.currency
+    """,
+)
+_OPEN_COUNTS = statement(
+    "reconcile.discrepancy_counts",
+    """
+    SELECT kind, count(*) AS found, count(*) FILTER (WHERE resolved_at IS NULL) AS open
+      FROM discrepancies
+     WHERE account_id = $1 AND day = $2 AND resolution IS DISTINCT FROM 'agreed'
+     GROUP BY kind ORDER BY kind
+    """,
+)
+
+_SNAPSHOT = statement(
+    "balance_snapshots.insert",
+    """
+    INSERT INTO balance_snapshots (account_id, day, wallet, taken_at, balances)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING
+    """,
+)
+_SNAPSHOTS = statement(
+    "balance_snapshots.list",
+    """
+    SELECT day, taken_at, balances FROM balance_snapshots
+     WHERE account_id = $1 AND wallet = $2 AND day >= $3 AND day <= $4
+     ORDER BY day
+    """,
+)
+_WAS_EVER_PAID = statement(
+    "reconcile.was_ever_paid",
+    "SELECT EXISTS (SELECT 1 FROM payments WHERE account_id = $1) AS paid",
+)
+_CAME = statement(
+    "reconcile.money_came",
+    f"""
+    SELECT p.currency, sum(p.amount) AS payments, coalesce(sum(p.fee), 0) AS fees,
+           count(*) FILTER (WHERE p.fee IS NULL) AS fees_unknown
+      FROM payments p
+     WHERE p.account_id = $1 AND {_PAID_AT} >= $2 AND {_PAID_AT} < $3
+     GROUP BY p.currency ORDER BY p.currency
+    """,
+)
+_WENT_BACK = statement(
+    "reconcile.money_went_back",
+    f"""
+    SELECT r.currency, sum(coalesce(r.returned, r.amount)) AS refunds,
+           coalesce(sum(r.fee_returned), 0) AS fees_returned
+      FROM refunds r
+     WHERE r.account_id = $1 AND {_RETURNED_AT} >= $2 AND {_RETURNED_AT} < $3
+       AND r.status = 'SUCCEEDED'
+     GROUP BY r.currency ORDER BY r.currency
+    """,
+)
+_PAID_OUT = statement(
+    "reconcile.money_paid_out",
+    """
+    SELECT t.currency, sum(t.amount) AS payouts
+      FROM (
+        SELECT DISTINCT l.currency, l.amount,
+               coalesce(l.transaction_id, l.trade_no, l.prepay_id) AS ref
+          FROM report_lines l
+          JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
+           AND f.taken_at IS NOT NULL
+         WHERE l.account_id = $1 AND l.at >= $2 AND l.at < $3 AND l.kind = 'payout'
+           AND l.settled) AS t
+     GROUP BY t.currency ORDER BY t.currency
+    """,
+)
+
+_FIND_CLOSED = statement(
+    "closed_days.find",
+    """
+    SELECT day, closed_at, closed_by, document FROM closed_days
+     WHERE account_id = $1 AND day = $2
+    """,
+)
+_NEWEST_CLOSED = statement(
+    "closed_days.newest",
+    """
+    SELECT c.document FROM closed_days c
+     WHERE c.account_id = $1
+       AND c.closed_at = (SELECT max(closed_at) FROM closed_days WHERE account_id = $1)
+     ORDER BY c.day DESC
+    """,
+)
+_CLOSE = statement(
+    "closed_days.insert",
+    """
+    INSERT INTO closed_days (account_id, day, closed_at, closed_by, document)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING
+    RETURNING day
+    """,
+)
+#: Facts of this day, and facts of closed days that nobody had told us of when they were closed.
+_BOOK_PAYMENTS = statement(
+    "closed_facts.book_payments",
+    f"""
+    INSERT INTO closed_facts (account_id, kind, fact_id, day, closed_in, currency, amount, fee)
+    SELECT p.account_id, 'payment', p.payment_id, d.day, $2, p.currency, p.amount, p.fee
+      FROM payments p
+     CROSS JOIN LATERAL (
+           SELECT ({_PAID_AT} AT TIME ZONE 'UTC')::date AS day) AS d
+     WHERE p.account_id = $1 AND {_PAID_AT} >= $3 AND {_PAID_AT} < $4
+       AND (d.day = $2 OR EXISTS (
+            SELECT 1 FROM closed_days c WHERE (c.account_id, c.day) = (p.account_id, d.day)))
+       AND NOT EXISTS (
+            SELECT 1 FROM closed_facts b
+             WHERE (b.account_id, b.kind, b.fact_id) = (p.account_id, 'payment', p.payment_id))
+    ON CONFLICT DO NOTHING
+    """,
+)
+_BOOK_FEES = statement(
+    "closed_facts.book_fees",
+    """
+    INSERT INTO closed_facts (account_id, kind, fact_id, day, closed_in, currency, amount)
+    SELECT b.account_id, 'fee', b.fact_id, b.day, $2, b.currency, p.fee
+      FROM closed_facts b
+      JOIN payments p ON (p.account_id, p.payment_id) = (b.account_id, b.fact_id)
+     WHERE b.account_id = $1 AND b.kind = 'payment' AND b.closed_in <> $2 AND b.fee IS NULL
+       AND b.closed_in >= $3 AND p.fee IS NOT NULL
+    ON CONFLICT DO NOTHING
+    """,
+)
+_BOOK_REFUNDS = statement(
+    "closed_facts.book_refunds",
+    f"""
+    INSERT INTO closed_facts (account_id, kind, fact_id, day, closed_in, currency, amount, fee)
+    SELECT r.account_id, 'refund', r.refund_id, d.day, $2, r.currency,
+           coalesce(r.returned, r.amount), r.fee_returned
+      FROM refunds r
+     CROSS JOIN LATERAL (
+           SELECT ({_RETURNED_AT} AT TIME ZONE 'UTC')::date AS day) AS d
+     WHERE r.account_id = $1 AND {_RETURNED_AT} >= $3 AND {_RETURNED_AT} < $4
+       AND r.status = 'SUCCEEDED'
+       AND (d.day = $2 OR EXISTS (
+            SELECT 1 FROM closed_days c WHERE (c.account_id, c.day) = (r.account_id, d.day)))
+       AND NOT EXISTS (
+            SELECT 1 FROM closed_facts b
+             WHERE (b.account_id, b.kind, b.fact_id) = (r.account_id, 'refund', r.refund_id))
+    ON CONFLICT DO NOTHING
+    """,
+)
+_BOOK_FEES_RETURNED = statement(
+    "closed_facts.book_fees_returned",
+    """
+    INSERT INTO closed_facts (account_id, kind, fact_id, day, closed_in, currency, amount)
+    SELECT b.account_id, 'fee_returned', b.fact_id, b.day, $2, b.currency, r.fee_returned
+      FROM closed_facts b
+      JOIN refunds r ON (r.account_id, r.refund_id) = (b.account_id, b.fact_id)
+     WHERE b.account_id = $1 AND b.kind = 'refund' AND b.closed_in <> $2 AND b.fee IS NULL
+       AND b.closed_in >= $3 AND r.fee_returned IS NOT NULL
+    ON CONFLICT DO NOTHING
+    """,
+)
+_BOOKED = statement(
+    "closed_facts.sums",
+    """
+    SELECT kind, day, currency, count(*) AS facts, sum(amount) AS amount, sum(fee) AS fee,
+           count(*) FILTER (WHERE fee IS NULL) AS fees_unknown
+      FROM closed_facts WHERE account_id = $1 AND closed_in = $2
+     GROUP BY kind, day, currency ORDER BY day, kind, currency
+    """,
+)
+_LATE_DISCREPANCIES = statement(
+    "discrepancies.close",
+    """
+    UPDATE discrepancies d SET closed_in = $2
+     WHERE d.account_id = $1 AND d.closed_in IS NULL
+       AND (d.day = $2 OR EXISTS (
+            SELECT 1 FROM closed_days c WHERE (c.account_id, c.day) = (d.account_id, d.day)))
+    RETURNING d.day, d.kind
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedDay:
+    """A day that never changes any more."""
+
+    day: date
+    closed_at: datetime
+    closed_by: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a wallet held at one moment."""
+
+    taken_at: datetime
+    balances: Mapping[str, Decimal]
+
+
+async def lock(tx: Transaction, account_id: UUID, day: date) -> None:
+    """Hold a day: one run at a time compares it."""
+    await tx.run(_OPEN, account_id, day)
+    await tx.run(_LOCK, account_id, day)
+
+
+async def save(
+    tx: Transaction, account_id: UUID, day: date, result: Mapping[str, Any], *, now: datetime
+) -> None:
+    """Write what a run of an open day came to."""
+    await tx.run(_SAVE, account_id, day, now, json.dumps(result))
+
+
+async def list_days(tx: Transaction, account_id: UUID, first: date, last: date) -> list[DayRow]:
+    """Return the days that were ever reconciled, oldest first."""
+    rows = await tx.rows(_LIST, account_id, first, last)
+    return [
+        DayRow(**dict(row) | {"result": json.loads(row["result"]) if row["result"] else None})
+        for row in rows
+    ]
+
+
+async def totals(tx: Transaction, account_id: UUID, day: date, span: Span) -> list[Total]:
+    """Count and add up a day, by kind, bucket and asset."""
+    found = []
+    for kind, sql in (("payments", _PAYMENT_TOTALS), ("refunds", _REFUND_TOTALS)):
+        rows = await tx.rows(sql, account_id, span.start, span.end, day)
+        found += [Total(kind=kind, **dict(row)) for row in rows]
+    return found + [Total(**dict(row)) for row in await tx.rows(_OTHER_TOTALS, account_id, day)]
+
+
+async def discrepancy_counts(
+    tx: Transaction, account_id: UUID, day: date
+) -> dict[str, tuple[int, int]]:
+    """Return how many discrepancies of each kind a day has, and how many are open."""
+    rows = await tx.rows(_OPEN_COUNTS, account_id, day)
+    return {row["kind"]: (row["found"], row["open"]) for row in rows}
+
+
+async def store_snapshot(
+    tx: Transaction,
+    account_id: UUID,
+    day: date,
+    *,
+    wallet: str,
+    taken_at: datetime,
+    balances: Mapping[str, Decimal],
+) -> None:
+    """Keep what a wallet holds, unless that was done today."""
+    text = json.dumps({asset: f"{amount:f}" for asset, amount in sorted(balances.items())})
+    await tx.run(_SNAPSHOT, account_id, day, wallet, taken_at, text)
+
+
+async def snapshots(
+    tx: Transaction, account_id: UUID, wallet: str, first: date, last: date
+) -> dict[date, Snapshot]:
+    """Return what a wallet held at the first look on each day."""
+    rows = await tx.rows(_SNAPSHOTS, account_id, wallet, first, last)
+    return {
+        row["day"]: Snapshot(
+            taken_at=row["taken_at"],
+            balances={a: Decimal(text) for a, text in json.loads(row["balances"]).items()},
+        )
+        for row in rows
+    }
+
+
+async def was_ever_paid(tx: Transaction, account_id: UUID) -> bool:
+    """Say whether any payment arrived for the account."""
+    row = await tx.row(_WAS_EVER_PAID, account_id)
+    return bool(row and row["paid"])
+
+
+async def movements(tx: Transaction, account_id: UUID, span: Span) -> dict[str, Movements]:
+    """Add up what our rows, and files of payouts, say moved in a stretch of time, by asset."""
+    sums: dict[str, dict[str, Any]] = {}
+    for sql in (_CAME, _WENT_BACK, _PAID_OUT):
+        for row in await tx.rows(sql, account_id, span.start, span.end):
+            values = dict(row)
+            sums.setdefault(values.pop("currency"), {}).update(values)
+    return {asset: Movements(**values) for asset, values in sums.items()}
+
+
+async def find_closed(tx: Transaction, account_id: UUID, day: date) -> ClosedDay | None:
+    """Return a closed day."""
+    row = await tx.row(_FIND_CLOSED, account_id, day)
+    return ClosedDay(**dict(row)) if row else None
+
+
+async def newest_document(tx: Transaction, account_id: UUID) -> str | None:
+    """Return the summary that was signed last."""
+    row = await tx.row(_NEWEST_CLOSED, account_id)
+    return row["document"] if row else None
+
+
+async def book(tx: Transaction, account_id: UUID, day: date, lookback: Span) -> list[Booked]:
+    """Book the day's facts in it, and those that came too late for days closed before.
+
+    A fact that any day has booked is not booked again.
+    """
+    await tx.run(_BOOK_PAYMENTS, account_id, day, lookback.start, lookback.end)
+    await tx.run(_BOOK_FEES, account_id, day, lookback.start.date())
+    await tx.run(_BOOK_REFUNDS, account_id, day, lookback.start, lookback.end)
+    await tx.run(_BOOK_FEES_RETURNED, account_id, day, lookback.start.date())
+    return [Booked(**dict(row)) for row in await tx.rows(_BOOKED, account_id, day)]
+
+
+async def close_discrepancies(
+    tx: Transaction, account_id: UUID, day: date
+) -> Sequence[tuple[date, str]]:
+    """Count discrepancies in the day: its own, and those found too late for closed days."""
+    rows = await tx.rows(_LATE_DISCREPANCIES, account_id, day)
+    return [(row["day"], row["kind"]) for row in rows]
+
+
+async def close(
+    tx: Transaction, account_id: UUID, day: date, *, by: str, document: str, now: datetime
+) -> bool:
+    """Close a day for ever; False when it is closed already."""
+    return await tx.row(_CLOSE, account_id, day, now, by, document) is not None

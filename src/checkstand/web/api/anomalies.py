@@ -1,0 +1,74 @@
+"""Anomalies over HTTP: what is odd about an order, and a person's word about it."""
+
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from checkstand.domain.case import Case
+from checkstand.domain.view import render_anomaly, render_order
+from checkstand.operations.resolve_anomaly import resolve_anomaly
+from checkstand.queries.list_orders import find_order
+from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, doer_of
+from checkstand.web.api.models import AnomalyList, NewResolution, ResolvedView
+from checkstand.web.api.openapi import OF_A_BODY, problems
+from checkstand.web.api.paths import order_not_found, parse_anomaly_id, parse_order_id
+from checkstand.web.api.strict_json import StrictRoute
+
+router = APIRouter(
+    prefix="/api/payments/binance/orders/{order_id}/anomalies",
+    tags=["anomalies"],
+    route_class=StrictRoute,
+)
+
+
+@router.get(
+    "",
+    name="list_anomalies",
+    summary="List what is odd about an order",
+    response_model=AnomalyList,
+    responses=problems(404),
+)
+async def list_(resources: House, caller: CanReadOrders, order_id: str) -> JSONResponse:
+    """List an order's anomalies, open and resolved, oldest first."""
+    case = await find_order(resources.database, caller.account_id, parse_order_id(order_id))
+    if case is None:
+        raise order_not_found(order_id)
+    return JSONResponse({"data": [render_anomaly(anomaly) for anomaly in case.anomalies]})
+
+
+@router.post(
+    "/{anomaly_id}/resolve",
+    name="resolve_anomaly",
+    summary="Settle an anomaly",
+    response_model=ResolvedView,
+    responses=problems(404, 409, *OF_A_BODY),
+)
+async def resolve(
+    resources: House,
+    caller: CanWriteOrders,
+    order_id: str,
+    anomaly_id: str,
+    wanted: NewResolution,
+) -> JSONResponse:
+    """Settle an anomaly with a reason; said again in the same words it changes nothing."""
+    parsed = parse_anomaly_id(anomaly_id)
+    case = await resolve_anomaly(
+        resources,
+        account_id=caller.account_id,
+        order_id=parse_order_id(order_id),
+        anomaly_id=parsed,
+        resolution=wanted.resolution,
+        reason=wanted.reason,
+        amount=wanted.amount,
+        doer=doer_of(caller),
+    )
+    return JSONResponse(_resolved(case, parsed, public_url=resources.policy.public_url))
+
+
+def _resolved(case: Case, anomaly_id: UUID, *, public_url: str) -> dict[str, object]:
+    anomaly = next(a for a in case.anomalies if a.anomaly_id == anomaly_id)
+    return {
+        "anomaly": render_anomaly(anomaly),
+        "order": render_order(case, public_url=public_url),
+    }

@@ -1,0 +1,154 @@
+"""Somebody pastes the wrong key: nothing ends for it, and mending the key mends everything."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from checkstand.operations.advance_attempt import advance_attempt
+from checkstand.operations.claim_due_attempts import claim_due_attempts
+from checkstand.operations.expire_orders import expire_orders
+from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
+from checkstand.operations.watch_doubts import watch_doubts
+from checkstand.simulator.records import Merchant
+
+STAGING = Merchant(api_key="staging-key", api_secret="staging-secret", merchant_id="900000777")
+ACCOUNT = "/api/account"
+
+
+async def _work(gateway: Any) -> None:
+    """Do once what a worker would do now."""
+    for lease in await claim_due_attempts(gateway.resources, limit=50):
+        await advance_attempt(gateway.resources, lease=lease)
+    await expire_orders(gateway.resources)
+    await watch_doubts(gateway.resources)
+
+
+async def _paste(url: str, gateway: Any, api_key: str, secret: str) -> None:
+    """Put other keys into the account's credential, as a rotation by hand would."""
+    connection = await asyncpg.connect(url)
+    try:
+        (row,) = await connection.fetch("SELECT credential_id FROM credentials")
+        sealed = gateway.resources.vault.encrypt(
+            secret,
+            account_id=DEFAULT_ACCOUNT_ID,
+            row_id=row["credential_id"],
+            column="api_secret",
+        )
+        await connection.execute(
+            "UPDATE credentials SET api_key = $1, secret_ciphertext = $2", api_key, sealed
+        )
+    finally:
+        await connection.close()
+
+
+async def _statuses(gateway: Any, order_ids: list[str]) -> set[str]:
+    return {(await gateway.order(order_id))["status"] for order_id in order_ids}
+
+
+async def test_staging_key_ends_no_order_and_the_right_one_goes_on(
+    run_gateway: Any, empty_database_url: str, gateway_settings: Any, simulator: Any
+) -> None:
+    simulator.control.add_merchant(STAGING)
+    async with run_gateway(with_worker=False) as gateway:
+        created = [await gateway.create(expires_in=7200) for _ in range(14)]
+        order_ids = [str(answer.json["order_id"]) for answer in created]
+        await simulator.control.advance(70)
+        await _paste(empty_database_url, gateway, STAGING.api_key, STAGING.api_secret)
+
+    nobody = {"binance_api_key": None, "binance_api_secret": None, "with_worker": False}
+    async with run_gateway(**nobody) as gateway:
+        for _ in range(30):  # ten hours: every order's own time passes
+            await _work(gateway)
+            await simulator.control.advance(1200)
+        account = (await gateway.request("GET", ACCOUNT)).json
+        assert "no such order" in account["halted_reason"]
+        assert await _statuses(gateway, order_ids) == {"PENDING_PAYMENT"}
+        refused = await gateway.create()
+        assert (refused.status, refused.json["code"]) == (503, "account_halted")
+        await _paste(
+            empty_database_url,
+            gateway,
+            gateway_settings.binance_api_key,
+            gateway_settings.binance_api_secret,
+        )
+
+    async with run_gateway(**nobody) as gateway:
+        odd = [(await gateway.order(order_id))["anomalies"] for order_id in order_ids]
+        assert ["provider_contradicts"] in odd
+        resumed = await gateway.request(
+            "POST", f"{ACCOUNT}/resume", body={"reason": "the right key is back"}
+        )
+        assert (resumed.status, resumed.json["halted_reason"]) == (200, None)
+        for _ in range(4):
+            await _work(gateway)
+            await simulator.control.advance(60)
+
+        odd = [(await gateway.order(order_id))["anomalies"] for order_id in order_ids]
+        assert odd == [[]] * 14
+        assert await _statuses(gateway, order_ids) == {"EXPIRED"}
+        assert (await gateway.create()).status == 201
+
+
+async def test_another_merchant_stops_the_account_whichever_credential_asks(
+    run_gateway: Any, empty_database_url: str, simulator: Any
+) -> None:
+    simulator.control.add_merchant(STAGING)
+    async with run_gateway(with_worker=False) as gateway:
+        first = await gateway.create()
+        await simulator.control.advance(6)
+        await _work(gateway)
+        assert (await gateway.request("GET", ACCOUNT)).json["merchant_id"] is not None
+        await _paste(empty_database_url, gateway, STAGING.api_key, STAGING.api_secret)
+
+    nobody = {"binance_api_key": None, "binance_api_secret": None, "with_worker": False}
+    async with run_gateway(**nobody) as gateway:
+        second = await gateway.create()  # made at the other merchant, who does know it
+        await simulator.control.advance(6)
+        await _work(gateway)
+
+        account = (await gateway.request("GET", ACCOUNT)).json
+        assert STAGING.merchant_id in account["halted_reason"]
+        resumed = await gateway.request(
+            "POST", f"{ACCOUNT}/resume", body={"reason": "we moved", "forget_merchant": True}
+        )
+        assert resumed.json["merchant_id"] is None
+        await simulator.control.advance(60)
+        await _work(gateway)
+        account = (await gateway.request("GET", ACCOUNT)).json
+        assert account["merchant_id"] == STAGING.merchant_id
+        assert account["halted_reason"] is None
+        ids = [first.json["order_id"], second.json["order_id"]]
+        assert await _statuses(gateway, ids) == {"PENDING_PAYMENT"}
+
+
+async def test_person_stops_and_resumes_once_and_it_is_kept(
+    gateway: Any, empty_database_url: str
+) -> None:
+    order = (await gateway.create()).json
+    for _ in range(2):
+        body = {"reason": "the portal looks odd"}
+        answer = await gateway.request("POST", f"{ACCOUNT}/halt", body=body)
+        assert answer.json["halted_reason"] == "the portal looks odd"
+    gateway.simulator.control.pay(gateway.trade_numbers()[-1])
+    await gateway.until(order["order_id"], "PAID")  # truth is never refused
+    for _ in range(2):
+        answer = await gateway.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
+        assert answer.json["halted_reason"] is None
+
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        rows = await connection.fetch("SELECT what, reason, order_id FROM acts ORDER BY at, act_id")
+    finally:
+        await connection.close()
+    assert [(row["what"], row["reason"]) for row in rows] == [
+        ("halt account", "the portal looks odd"),
+        ("resume account", "all is well"),
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x", "force": True}])
+async def test_account_is_not_stopped_without_a_reason(gateway: Any, body: Any) -> None:
+    answer = await gateway.request("POST", f"{ACCOUNT}/halt", body=body)
+
+    assert (answer.status, answer.json["code"]) == (422, "invalid_request")
