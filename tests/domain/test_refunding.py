@@ -436,3 +436,17 @@ def test_refund_that_failed_while_the_order_was_asked_about_is_no_strangers(
     assert again_at == desk.now + timedelta(minutes=1)
     desk.now = again_at
     assert _look(desk, make, "REFUNDED") == [AnomalyKind.REFUNDED_ELSEWHERE]
+
+
+def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -> None:
+    desk = Desk(make)
+    refund = desk.send(desk.ask("5.00"))
+
+    told = desk.hear(refund, "succeeded", source=Source.NOTICE, returned=Decimal(5))
+    assert (told.fee_returned, told.due_at) == (None, desk.now + timedelta(seconds=5))
+    silent = desk.hear(told, "succeeded", returned=Decimal(5))
+    assert silent.due_at is not None
+    known = desk.hear(silent, "succeeded", returned=Decimal(5), fee_returned=Decimal("0.05"))
+
+    assert (known.fee_returned, known.due_at) == (Decimal("0.05"), None)
+    assert len([e for e in desk.events if e.type is EventType.REFUND_SUCCEEDED]) == 1
