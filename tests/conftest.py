@@ -130,6 +130,8 @@ class Gateway:
         sent = {"content-type": "application/json", **(headers or {})}
         if authorized:
             sent.setdefault("authorization", f"Bearer {self.api_key}")
+        if path.endswith("/renew"):
+            sent.setdefault("idempotency-key", uuid.uuid4().hex)
         if body is not None:
             content = json.dumps(body).encode()
         target = path if path.startswith("http") else self.url + path
