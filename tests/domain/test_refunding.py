@@ -449,4 +449,5 @@ def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -
     known = desk.hear(silent, "succeeded", returned=Decimal(5), fee_returned=Decimal("0.05"))
 
     assert (known.fee_returned, known.due_at) == (Decimal("0.05"), None)
+    assert known.fee_return_learnt_at == desk.now
     assert len([e for e in desk.events if e.type is EventType.REFUND_SUCCEEDED]) == 1

@@ -227,7 +227,7 @@ def apply(
 ) -> Decision:
     """Accept one report about one refund, and let payment and order follow. Safe to repeat."""
     now = given.now
-    refund = _with_facts(decision.case.refund(refund_id), report)
+    refund = _with_facts(decision.case.refund(refund_id), report, now=now)
     match report.finding:
         case RefundFinding.SUCCEEDED:
             decided = _succeed(decision, refund, report, now=now)
@@ -246,7 +246,7 @@ def apply(
     return _line_up(decided, refund.payment_id, now=now)
 
 
-def _with_facts(refund: Refund, report: RefundReport) -> Refund:
+def _with_facts(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
     """Merge what a report adds; what is booked already is never replaced here."""
     returned = refund.returned
     is_booked = refund.status is RefundStatus.SUCCEEDED
@@ -259,14 +259,10 @@ def _with_facts(refund: Refund, report: RefundReport) -> Refund:
         asked = refund.amount.amount
         returned = asked if report.returned == asked else report.returned
     words = [w for w in (refund.remaining_attempts, report.remaining_attempts) if w is not None]
-    return replace(
-        refund,
-        returned=returned,
-        fee_returned=refund.fee_returned
-        if refund.fee_returned is not None
-        else report.fee_returned,
-        remaining_attempts=min(words) if words else None,
-    )
+    known = replace(refund, returned=returned, remaining_attempts=min(words, default=None))
+    if known.fee_returned is not None or report.fee_returned is None:
+        return known
+    return replace(known, fee_returned=report.fee_returned, fee_return_learnt_at=now)
 
 
 def _succeed(
