@@ -42,6 +42,8 @@ _AWAY_SECONDS: Final = (1, 5, 15, 60)
 _AWAY_EVERY: Final = timedelta(minutes=5)
 #: Binance's later word wins, so a failed refund is asked about again.
 _AFTER_FAILURE: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+#: A notice of a refund does not say how much of the fee came back with it; a query does.
+_FEE_UNKNOWN: Final = (timedelta(seconds=5), timedelta(hours=1), *_AFTER_FAILURE[1:])
 
 
 class RefundStep(StrEnum):
@@ -292,8 +294,8 @@ def _succeed(
         returned=returned,
         failure=None,
         ended_at=now,
-        due_at=None,
     )
+    ended = replace(ended, due_at=_next_look(ended, now=now))
     money = Money(returned, refund.amount.currency)
     decided = _tell(
         decision.with_payment(payment).with_refund(ended),
@@ -502,12 +504,14 @@ def _next_look(refund: Refund, *, now: datetime) -> datetime | None:
         case RefundStatus.PENDING:
             return stepped(_PENDING_SECONDS, refund.asks, _PENDING_EVERY, now=now)
         case RefundStatus.FAILED if refund.sends > 0:
-            return _after_failure(refund, now=now)
+            return _after_end(_AFTER_FAILURE, refund, now=now)
+        case RefundStatus.SUCCEEDED if refund.fee_returned is None and not refund.is_elsewhere:
+            return _after_end(_FEE_UNKNOWN, refund, now=now)
         case _:
             return None
 
 
-def _after_failure(refund: Refund, *, now: datetime) -> datetime | None:
+def _after_end(ages: Sequence[timedelta], refund: Refund, *, now: datetime) -> datetime | None:
     ended_at = refund.ended_at or now
-    looks: Sequence[datetime] = [ended_at + age for age in _AFTER_FAILURE]
+    looks = [ended_at + age for age in ages]
     return next((look for look in looks if look > now), None)

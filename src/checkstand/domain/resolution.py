@@ -170,29 +170,30 @@ def resolve_anomaly(
 
 
 def settle_returned(decision: Decision, payment: Payment, *, given: Circumstances) -> Decision:
-    """Resolve what was open about money that has gone back in full, and let things move again.
+    """Resolve what was open about money that has gone back in full, and let things move again."""
+    closed = close_returned(decision, payment, now=given.now)
+    return closed if closed is decision else _go_on(closed, given=given)
+
+
+def close_returned(decision: Decision, payment: Payment, *, now: datetime) -> Decision:
+    """Resolve what was open about money that has gone back in full.
 
     For whoever records a return: what nobody has any more needs no decision.
     """
     if not payment.is_returned:
         return decision
     about = HOLDING | {AnomalyKind.PAID_LATE}
-    waiting = [
-        anomaly
-        for anomaly in decision.case.anomalies
-        if anomaly.is_open and anomaly.kind in about and anomaly.attempt_id == payment.attempt_id
-    ]
-    decided = decision
-    for anomaly in waiting:
-        decided = decided.close_anomaly(
-            anomaly,
-            Resolution.REFUND,
-            by=POLICY,
-            reason=f"{payment.money} has gone back in full",
-            actor="checkstand",
-            at=given.now,
-        )
-    return _go_on(decided, given=given) if waiting else decision
+    for anomaly in decision.case.anomalies:
+        if anomaly.is_open and anomaly.kind in about and anomaly.attempt_id == payment.attempt_id:
+            decision = decision.close_anomaly(
+                anomaly,
+                Resolution.REFUND,
+                by=POLICY,
+                reason=f"{payment.money} has gone back in full",
+                actor="checkstand",
+                at=now,
+            )
+    return decision
 
 
 def _release(decision: Decision, attempt: Attempt) -> Decision:
