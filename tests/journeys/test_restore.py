@@ -138,6 +138,9 @@ async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing
             control.pay(numbers[name])
             await gateway.until(ids[name], "PAID")
             await _until(gateway, partial(is_told, "order.paid", name))
+        for name in ("returning", "returned-after"):
+            path = f"/api/payments/binance/orders/{ids[name]}/fulfill"
+            assert (await gateway.request("POST", path)).status == 200
         # A refund that Binance does not answer, and a close that it does not hear.
         deaf = [
             control.faults.add("lost_before_effect", endpoint=endpoint, times=None)
