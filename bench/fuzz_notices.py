@@ -163,6 +163,7 @@ class Door:
     database: Any
     raws: set[bytes] = field(default_factory=set)  # of every row there is
     datas: set[str] = field(default_factory=set)  # what those rows say, to tell duplicates
+    failed: list[Input] = field(default_factory=list)  # answered FAIL: committed later, or never
 
     async def api(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Call the gateway's API."""
@@ -594,7 +595,7 @@ async def hold_rows(
         is_there = thrown.body in raws or thrown.body in door.raws
         if not is_there and data_text(thrown.body) not in datas:
             raise Accident(f"input {number} ({thrown.kind}) is no row: {thrown.body!r}")
-    strange = raws - {thrown.body for _, thrown in accepted}
+    strange = raws - {thrown.body for thrown in heard(door, batch, answers)}
     if strange:
         raise Accident(f"a row that nobody was told SUCCESS for: {strange.pop()!r}")
     door.raws |= raws
@@ -609,11 +610,7 @@ async def hold_state(
 ) -> None:
     """Nothing moved but where a notice binds, and what binds has moved it. Raises Accident."""
     after = await door.state()
-    accepted = [
-        thrown
-        for (_, thrown), answer in zip(batch, answers, strict=True)
-        if answer == (200, SUCCESS)
-    ]
+    accepted = heard(door, batch, answers)
     bound = {prepay_id for thrown in accepted for prepay_id in readings(door, thrown)}
     for prepay_id, now in after.items():
         if now != before.get(prepay_id) and prepay_id not in bound:
@@ -634,6 +631,16 @@ async def hold_state(
         )
         if now[2] not in {"PAID", "REFUNDED"} and not was_hint:
             raise Accident(f"input {number} is genuine and was not applied: {now}")
+
+
+def heard(
+    door: Door, batch: list[tuple[int, Input]], answers: list[tuple[int, bytes]]
+) -> list[Input]:
+    """List what may have been committed: on a slow day FAIL is answered before the commit."""
+    pairs = [(thrown, answer) for (_, thrown), answer in zip(batch, answers, strict=True)]
+    failed = [t for t, answer in pairs if answer == (200, FAIL) and t.must != "refused"]
+    door.failed += [thrown for thrown in failed if thrown not in door.failed]
+    return [t for t, answer in pairs if answer == (200, SUCCESS)] + door.failed
 
 
 def readings(door: Door, thrown: Input) -> Iterator[str]:
