@@ -39,3 +39,11 @@ def test_verify_survives_a_thousand_broken_notifications() -> None:
     assert sum(counts) == 1000
     for how in ("BadSignature", "MissingHeader", "PayNotice", "UnreadableNotification"):
         assert how in done.stdout
+
+
+def test_reconciling_finds_what_was_planted() -> None:
+    done = run("reconcile.py", "--orders", "100", "--days", "3")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "planted = found" in done.stdout
+    assert "the second run found the same" in done.stdout
