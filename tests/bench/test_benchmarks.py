@@ -66,3 +66,11 @@ def test_the_door_survives_hundreds_of_broken_notices(empty_database_url: str) -
     assert sum(counts) == 300
     for kind in ("genuine PAY_SUCCESS", "a stranger's", "odd, signed", "fits but for its amount"):
         assert kind in done.stdout
+
+
+def test_reconciling_finds_what_was_planted() -> None:
+    done = run("reconcile.py", "--orders", "100", "--days", "3")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "planted = found" in done.stdout
+    assert "the second run found the same" in done.stdout

@@ -1,6 +1,7 @@
 """`checkstand reconcile` as an operator meets it: exit codes, what is printed, what is refused."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ def test_discrepancy_found_is_exit_code_three_and_settled_is_zero(
     assert (said.code, said.err) == (0, "")
     again = on_postgres.ends("reconcile", "--from", "2026-01-15", "--file", file)
     assert again.code == 0
+
+
+def test_run_that_was_killed_between_two_parts_is_gone_on_with(
+    on_postgres: Any, tmp_path: Path
+) -> None:
+    lines = "".join(f"2026-01-15 12:00:00,{n},USDT,1.50\n" for n in range(12_000))
+    file = _write(tmp_path, "a.csv", HEADER + lines)
+    kill = {"CHECKSTAND_TEST": "1", "CHECKSTAND_TEST_KILL_AT": "before commit take_in_report:2"}
+
+    killed = on_postgres.ends("reconcile", "--file", file, **kill)
+    half = on_postgres.ends("reconcile", "files")
+    ended = on_postgres.ends("reconcile", "--file", file)
+
+    assert killed.code == -signal.SIGKILL
+    assert "10000 of 12000" in half.out
+    assert ended.code == 3
+    assert "only_theirs      12000  18000 USDT" in ended.out
+    assert "12000 of 12000" in on_postgres.ends("reconcile", "files").out
 
 
 def test_closed_day_s_summary_is_verified_until_somebody_changes_it(
