@@ -121,6 +121,7 @@ def alarms_are_true(books: Books) -> Iterator[str]:
             "currency_differs": order and payment and payment.currency != order.currency,
             "paid_twice": payments[row["order_id"]] > 1,
             "paid_late": payment is not None,
+            "unknown_too_long": row["resolved_at"] is not None,  # everything is known in the end
             "refunded_elsewhere": any(refund.by_portal for refund in refunds),
             # The last attempt returns all the rest, whatever was asked.
             "refund_differs": any(refund.remaining_attempts == 0 for refund in refunds),
