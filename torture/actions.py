@@ -85,6 +85,46 @@ async def _refund(world: World, args: Args) -> None:
     )
 
 
+async def _decide(world: World, args: Args) -> None:
+    """Have a person settle every open anomaly of an order, in one way or another."""
+    order = _order(world, args)
+    if order.order_id is None:
+        return
+    path = f"/api/payments/binance/orders/{order.order_id}"
+    known = await world.shop.insist("GET", path)
+    listed = await world.shop.insist("GET", f"{path}/anomalies")
+    if known is None or listed is None or known.status != 200 or listed.status != 200:
+        return
+    for payment in json.loads(known.body)["payments"] if args["how"] == "refund" else ():
+        number = f"decided-{payment['payment_id']}"
+        if payment["held"]:
+            await world.shop.insist(
+                "POST",
+                f"{path}/refunds",
+                body={"merchant_refund_id": number, "payment_id": payment["payment_id"]},
+                headers={"idempotency-key": number},
+            )
+    for anomaly in json.loads(listed.body)["data"]:
+        body = {"resolution": args["how"], "reason": "a person looked at it"}
+        if anomaly["kind"] == "refunded_elsewhere" and args["how"] == "accept":
+            body["amount"] = _returned_in_portal(world, order)
+        if anomaly["resolved_at"] is None:
+            await world.shop.insist(
+                "POST", f"{path}/anomalies/{anomaly['anomaly_id']}/resolve", body=body
+            )
+
+
+def _returned_in_portal(world: World, order: ShopOrder) -> str:
+    """Read in Binance's portal how much of an order went back there."""
+    numbers = [each.replace("-", "") for each in world.attempts_of(order.order_id or "")]
+    returned = [
+        refund.amount
+        for refund in world.control.refunds
+        if refund.by_portal and world.control.order(refund.prepay_id).merchant_trade_no in numbers
+    ]
+    return f"{sum(returned):f}"
+
+
 async def _redeliver(world: World, args: Args) -> None:
     events = list(world.shop.seen)
     if events:
@@ -313,6 +353,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "refresh": _by_shop("refresh"),
     "fulfil": _by_shop("fulfill"),
     "refund": _refund,
+    "decide": _decide,
     "set wallet": _set_wallet,
     "redeliver": _redeliver,
     "shopper renews": _by_shopper("renew"),

@@ -38,6 +38,8 @@ BINANCE_URL: Final = "https://binance.torture.example"
 _WAKE: Final = "_wake"
 #: How often a host's clock is compared with the database's, while much happens and afterwards.
 _CLOCK_EVERY_SECONDS: Final = (60.0, 12 * 3600.0)
+#: How often accounts are read again, likewise.
+_ACCOUNTS_EVERY_SECONDS: Final = (5.0, 24 * 3600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +185,7 @@ class Host:
         self.app = _build_gateway(resources)
         self.spawn(run_worker(resources, chores=chores))
         self.spawn(_keep_time(database, clock))
+        self.spawn(_keep_accounts(resources))
         self._around.trace.note(self.name, "is up")
 
     def _new_wakes(self) -> dict[str, Any]:
@@ -259,6 +262,20 @@ def _build_gateway(resources: Resources) -> ASGIApp:
     for place, prepared in zip(places, _PREPARED, strict=True):
         routes[place] = prepared
     return build_gateway(resources, desk=NoticeDesk(resources), app=app)
+
+
+async def _keep_accounts(resources: Resources) -> None:
+    seconds, most = _ACCOUNTS_EVERY_SECONDS
+    while True:
+        await asyncio.sleep(seconds)
+        seconds = min(seconds * 2, most)
+        with contextlib.suppress(Exception):  # likewise
+            await resources.accounts.reload(
+                resources.database,
+                resources.provider,
+                resources.vault,
+                now=resources.clock.now(),
+            )
 
 
 async def _here(work: Callable[[], Any]) -> Any:

@@ -86,6 +86,11 @@ _WATCH_EVENTS = """
      WHERE NOT EXISTS (SELECT 1 FROM event_positions p
                         WHERE (p.account_id, p.event_id) = (e.account_id, e.event_id))
 """
+_WATCH_FULFILMENTS = """
+    SELECT 'fulfilments', count(*) FILTER (WHERE fulfilment_due_at <= $1),
+           min(fulfilment_due_at) FILTER (WHERE fulfilment_due_at > $1), NULL
+      FROM orders WHERE status = 'PAID' AND fulfilment_due_at IS NOT NULL
+"""
 _WATCH_DUE = """
     SELECT '{table}', count(*) FILTER (WHERE due <= $1), min(due) FILTER (WHERE due > $1), NULL
       FROM (SELECT {due} AS due FROM {table} WHERE due_at IS NOT NULL) AS each
@@ -149,6 +154,7 @@ class Stage:
             _WATCH_NOTICES,
             _WATCH_TRANSFERS,
             _WATCH_EVENTS,
+            _WATCH_FULFILMENTS,
         ]
         for row in tables:
             if row["has_due"]:

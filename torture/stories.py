@@ -202,6 +202,9 @@ def odd_money(draw: Draw) -> Steps:
     odd = draw.random.choice(({"amount": "3.33"}, {"currency": "BNB"}, {"amount": "99"}))
     yield draw.step(draw.between(3, 40), "pay", **odd)
     yield draw.step(draw.between(40, 60), draw.random.choice(("renew", "cancel", "refresh")))
+    if draw.random.random() < 0.6:
+        how = draw.random.choice(("accept", "refund", "write_off"))
+        yield draw.step(draw.between(50, 500), "decide", how=how)
 
 
 def last_second(draw: Draw) -> Steps:
@@ -229,6 +232,10 @@ def refunded_elsewhere(draw: Draw) -> Steps:
     amount = draw.random.choice((None, "0.5"))
     given = {} if amount is None else {"amount": amount}
     yield draw.step(draw.between(41, 3000), "refund in portal", **given)
+    yield draw.step(draw.between(3000, 4000), "refresh")
+    if draw.random.random() < 0.6:
+        how = draw.random.choice(("accept", "write_off"))
+        yield draw.step(draw.between(4000, 5000), "decide", how=how)
 
 
 def _paid(draw: Draw) -> Steps:
@@ -422,6 +429,12 @@ def _keys_rotate(draw: Draw) -> Steps:
     yield draw.any_step(draw.within_life(), "rotate keys", keeps_old=keeps_old)
 
 
+def _somebody_decides(draw: Draw) -> Steps:
+    how = draw.random.choice(("accept", "accept", "refund", "write_off"))
+    at = draw.random.choice((draw.within_life(), draw.between(60, 5000)))
+    yield draw.step(at, "decide", how=how)
+
+
 def _told_again(draw: Draw) -> Steps:
     number = draw.random.randrange(10)
     yield draw.any_step(draw.between(10, 300), "redeliver", number=number)
@@ -438,6 +451,7 @@ MISFORTUNES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     _shop_fails: 3,
     _keys_rotate: 1,
     _told_again: 1,
+    _somebody_decides: 2,
 }
 
 _LIVES: Final = (60, 60, 90, 120, 120, 180, 300, 600, 900, 3900)

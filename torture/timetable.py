@@ -16,8 +16,10 @@ from checkstand.jobs.registry import Chore
 from checkstand.operations.resources import Resources, Wake
 
 _AGAIN_SECONDS_MAX = 6 * 3600.0
-#: Chores without a moment of their own rest longer after each time, up to this.
+#: Chores without a moment of their own rest longer after each time, up to this ...
 _REST_SECONDS_MAX = 48 * 3600.0
+#: ... except those that have to come soon enough for the end of a world to be in order.
+_RESTS_MAX = {"watch doubts": 8 * 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ CHORE_TABLES: Mapping[str, str] = {
     "match orphans": "notices",
     "explain orphans": "notices",
     "place events": "events",
+    "offer fulfilments": "fulfilments",
     "seal transfers": "transfers",
 }
 
@@ -141,7 +144,7 @@ def patient(chore: Chore, timetable: Timetable, wakes: list[PatientWake], seed: 
         nonlocal rested
         done = await chore.run(resources)
         await asyncio.sleep(rested)
-        rested = min(rested * 2, _REST_SECONDS_MAX)
+        rested = min(rested * 2, _RESTS_MAX.get(chore.name, _REST_SECONDS_MAX))
         return done
 
     return replace(chore, run=now_and_then)
