@@ -18,11 +18,10 @@ from checkstand.domain.anomaly import AnomalyKind
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
 from checkstand.domain.money import Money, render_amount
-from checkstand.domain.order import OrderStatus
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import ATTEMPTS_MAX, IN_FLIGHT, Refund, RefundStatus
 from checkstand.domain.report import RefundFinding, RefundReport
-from checkstand.domain.resolution import settle_returned
+from checkstand.domain.resolution import follow_return, settle_returned
 from checkstand.domain.schedule import ABSENCE_MARGIN, stepped
 from checkstand.domain.settlement import Circumstances
 
@@ -308,25 +307,7 @@ def _succeed(
         # One that had failed came true after its money was asked back by another.
         detail = f"{render_amount(payment.refunded)} went back of {payment.money}"
         decided = _open(decided, ended, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
-    return _follow(decided, payment, report, now=now)
-
-
-def _follow(
-    decision: Decision, payment: Payment, report: RefundReport, *, now: datetime
-) -> Decision:
-    """Let the order be REFUNDED when all that paid it has gone back."""
-    order = decision.case.order
-    is_paid = order.status in {OrderStatus.PAID, OrderStatus.FULFILLED}
-    if not (is_paid and order.settled_by == payment.payment_id and payment.is_returned):
-        return decision
-    return decision.move(
-        OrderStatus.REFUNDED,
-        actor="binance",
-        reason=f"all of {payment.money} has gone back",
-        reference=report.reference,
-        at=now,
-        fact=str(payment.payment_id),
-    )
+    return follow_return(decided, payment, actor="binance", reference=report.reference, at=now)
 
 
 def _failed_there(
