@@ -200,7 +200,10 @@ class OrderLife(RuleBasedStateMachine):
     @invariant()
     def each_fact_is_told_once(self) -> None:
         assert len({event.event_id for event in self.events}) == len(self.events)
-        assert [event.order_version for event in self.events] == [s.version for s in self.steps]
+        told = [event.order_version for event in self.events]
+        # What resolves itself is written down, and nobody needs to be told.
+        quiet = {s.version for s in self.steps if " resolved" in s.reason}
+        assert told == [s.version for s in self.steps if s.version not in quiet]
         types = [event.type for event in self.events]
         assert types.count(EventType.ORDER_PAID) == (self.case.order.settled_by is not None)
 
