@@ -360,13 +360,17 @@ OPEN_ATTEMPTS = f"""
 """  # noqa: S608
 
 
+OPEN_USER_ID = "0123456789abcdef" * 2
+
+
 def notice_body(order: int, trade_number: str) -> bytes:
     """Write a PAY_SUCCESS in the documented shape."""
     data = (
         f'{{"merchantTradeNo":"{trade_number}","productType":"01",'
-        '"productName":"A tin of green tea","transactTime":1767226000000,"tradeType":"WEB",'
+        '"productName":"A tin of green tea","transactTime":1767226000000,'
+        '"tradeType":"WEB",'
         '"totalFee":12.50000000,"currency":"USDT","transactionId":"P_A1B2C3D4E5",'
-        '"openUserId":"0123456789abcdef0123456789abcdef","passThroughInfo":"cs1:0:0:0",'
+        f'"openUserId":"{OPEN_USER_ID}","passThroughInfo":"cs1:0:0:0",'
         '"commission":0.12500000,"paymentInfo":{"payerId":100000001,"payMethod":"funding",'
         '"paymentInstructions":[{"currency":"USDT","amount":12.50000000,"price":1}],'
         '"channel":"DEFAULT"}}'
