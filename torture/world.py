@@ -225,7 +225,7 @@ class World:
             elif name == "= orders":
                 orders = row["detail"] or ""
             else:
-                due[name] = Due(row["overdue"], row["next_at"])
+                due[name] = Due(row["overdue"], row["next_at"], row["mark"])
         rows = Rows(attempts, orders)
         if rows != self.rows:
             self.rows = rows
