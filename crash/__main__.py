@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(options: argparse.Namespace, directory: Path) -> tuple[Matrix, list[Hardship]]:
-    notebook = Notebook(NOTEBOOK)
+    # A look at some cells leaves the notes of the whole alone, unless it is to go on with them.
+    is_noted = options.resume or _is_everything(options)
+    notebook = Notebook(NOTEBOOK if is_noted else directory / "notes")
     if not options.resume:
         notebook.clear()
     # Every lane has a pool of its own for each process, and twice that for a moment after a kill.

@@ -211,6 +211,9 @@ async def _lane(
             "BINANCE_PAY_TIMEOUT": _BINANCE_SECONDS,
             **place,
         }
+        # A worker sends creates too, and tells Binance the gateway's address with each.
+        address = f"http://127.0.0.1:{free_port()}"
+        settings["CHECKSTAND_PUBLIC_URL"] = address
         api_key = await _make_key(settings, launcher)
         lane = Lane(
             name=name,
@@ -221,9 +224,7 @@ async def _lane(
             shop=shop,
             environment=settings,
             database=await asyncpg.create_pool(url, min_size=1, max_size=8),
-            gateway=Caller(
-                f"http://127.0.0.1:{free_port()}", {"authorization": f"Bearer {api_key}"}
-            ),
+            gateway=Caller(address, {"authorization": f"Bearer {api_key}"}),
         )
         try:
             yield lane

@@ -35,6 +35,7 @@ async def running_launcher(directory: Path) -> AsyncIterator[Path]:
     finally:
         process.kill()
         await process.wait()
+        path.unlink(missing_ok=True)
 
 
 async def run_once(

@@ -144,7 +144,8 @@ class Scene:
         numbers = {order["merchant_trade_no"] for order in standing.theirs}
         webhooks = (await self.lane.binance.state())["webhooks"]
         told = [w for w in webhooks if w["merchant_trade_no"] in numbers and w["tries"]]
-        stored = {bytes(notice["raw"]) for notice in standing.notices}
+        # Read after them: a notice may be taken between an earlier look and this one.
+        stored = {bytes(notice["raw"]) for notice in (await self.look()).notices}
         found = [
             f"{webhook['biz_status']} was answered SUCCESS, and is not stored"
             for webhook in told

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from checkstand.observability import configure_logs
 from checkstand.operations.manage_keys import create_key
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.resources import Resources
+from checkstand.queries.verify_ledger import verify_ledger
 from checkstand.settings import Settings
 from checkstand.simulator.server import (
     DEFAULT_API_KEY,
@@ -32,6 +34,8 @@ from checkstand.simulator.server import (
 )
 from checkstand.storage.embedded import EmbeddedPostgres
 from checkstand.storage.migrate import migrate
+
+_HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,6 +130,8 @@ class Gateway:
         sent = {"content-type": "application/json", **(headers or {})}
         if authorized:
             sent.setdefault("authorization", f"Bearer {self.api_key}")
+        if path.endswith("/renew"):
+            sent.setdefault("idempotency-key", uuid.uuid4().hex)
         if body is not None:
             content = json.dumps(body).encode()
         target = path if path.startswith("http") else self.url + path
@@ -206,10 +212,15 @@ def gateway_settings(empty_database_url: str, simulator: Simulator, tmp_path: Pa
 
 @pytest.fixture
 def run_gateway(gateway_settings: Settings, simulator: Simulator) -> RunGateway:
-    """Run a gateway, several if need be, on one database and simulator."""
+    """Run a gateway, several if need be, on one database and simulator.
+
+    Whatever a test did, at its end the books must hold what the facts say.
+    """
 
     @asynccontextmanager
-    async def run(*, with_worker: bool = True, **changes: Any) -> AsyncIterator[Gateway]:
+    async def run(
+        *, with_worker: bool = True, books_hold: bool = True, **changes: Any
+    ) -> AsyncIterator[Gateway]:
         settings = replace(gateway_settings, **changes)
         async with (
             app.running_gateway(settings, with_worker=with_worker, clock=simulator.clock) as (
@@ -229,8 +240,16 @@ def run_gateway(gateway_settings: Settings, simulator: Simulator) -> RunGateway:
                 random=resources.random,
             )
             yield Gateway(url, resources, api_key, pool, simulator)
+            if books_hold:
+                await _verify_books(resources)
 
     return run
+
+
+async def _verify_books(resources: Resources) -> None:
+    """Hold the books against the facts. Whether they are sealed by now is the worker's affair."""
+    verdict = await verify_ledger(resources.database, now=datetime.min.replace(tzinfo=UTC) + _HOUR)
+    assert verdict.flaws == []
 
 
 @pytest.fixture

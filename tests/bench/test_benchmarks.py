@@ -54,3 +54,23 @@ def test_verify_survives_a_thousand_broken_notifications() -> None:
     assert sum(counts) == 1000
     for how in ("BadSignature", "MissingHeader", "PayNotice", "UnreadableNotification"):
         assert how in done.stdout
+
+
+def test_the_door_survives_hundreds_of_broken_notices(empty_database_url: str) -> None:
+    inputs = ("--inputs", "300", "--seed", "7")
+
+    done = run("fuzz_notices.py", *inputs, "--database-url", empty_database_url)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = [int(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert sum(counts) == 300
+    for kind in ("genuine PAY_SUCCESS", "a stranger's", "odd, signed", "fits but for its amount"):
+        assert kind in done.stdout
+
+
+def test_reconciling_finds_what_was_planted() -> None:
+    done = run("reconcile.py", "--orders", "100", "--days", "3")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "planted = found" in done.stdout
+    assert "the second run found the same" in done.stdout

@@ -39,7 +39,10 @@ def test_backup_is_restored_into_a_new_directory_and_starts_in_recovery(
     assert kept.out == "refunds_per_day 7 USDT\n"
     recovering = bare.ends("recover", "status", **second).out.splitlines()
     assert recovering[0].startswith("epoch 2: restored from a backup made at ")
-    assert recovering[2:] == ["asked about 0 of 0 attempts", "held: 0 refunds, 0 deliveries"]
+    assert recovering[2:] == [
+        "asked about 0 of 0 attempts found so far; the worker finds out",
+        "held: 0 refunds, 0 deliveries",
+    ]
     finished = bare.ends("recover", "--finish", "--by", "alice", **second)
     assert finished.out.splitlines()[1].endswith(" by alice")
 

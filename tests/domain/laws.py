@@ -122,11 +122,15 @@ def _hold_refunds(case: Case) -> None:
 
 
 def outcome_of(case: Case) -> object:
-    """Say how everything stands, without when and why: what two orders of news must agree on."""
+    """Say how everything stands, without when and why: what two orders of news must agree on.
+
+    Whether an attempt was closed or had lapsed is such a why: the notice says only that it ended.
+    """
+    lapsed_or_closed = {AttemptStatus.LAPSED: AttemptStatus.CLOSED}
     return (
         case.order.status,
         case.order.settled_by,
-        tuple((a.number, a.status) for a in case.attempts),
+        tuple((a.number, lapsed_or_closed.get(a.status, a.status)) for a in case.attempts),
         frozenset((p.payment_id, p.money, p.held, p.refunded) for p in case.payments),
         frozenset(a.anomaly_id for a in case.anomalies),
         tuple((r.refund_id, r.status, r.returned) for r in case.refunds),

@@ -24,6 +24,7 @@ HONEST: Final[dict[str, Callable[..., honest_binance.HonestWorld]]] = {
     "opened": honest_binance.opened_world,
     "paid": honest_binance.paid_world,
     "refunding": honest_binance.refunding_world,
+    "doubtful": honest_binance.doubtful_world,
 }
 HEARSAY: Final[dict[str, Callable[[], hearsay.Hearsay]]] = {
     "hearsay": hearsay.fresh_world,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkstand.domain import refunding
+from checkstand.domain import refunding, settlement
 from checkstand.domain.anomaly import AnomalyKind
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
@@ -362,7 +362,10 @@ def test_money_adds_up_after_anything(make: Any, acts: list[tuple[str, int, str]
         elif act == "send":
             nobody_flies = not any(r.status in IN_FLIGHT for r in desk.case.refunds)
             if refunding.next_step(refund) is RefundStep.SEND or (
-                refund.status is RefundStatus.REQUESTED and nobody_flies
+                # Workers take what is due: one that waits in line is not.
+                refund.status is RefundStatus.REQUESTED
+                and nobody_flies
+                and refund.due_at is not None
             ):
                 desk.send(refund)
         elif act in {"lost", "away"}:
@@ -409,6 +412,32 @@ def test_failed_refund_returns_nothing_whatever_is_said_late(desk: Desk) -> None
     assert (ended.status, ended.returned) == (RefundStatus.SUCCEEDED, Decimal("5.00"))
 
 
+def _look(desk: Desk, make: Any, word: str) -> list[Any]:
+    """Hear of the order that money goes back, and return the anomalies that are open then."""
+    report = make.report("returned", word=word)
+    given = replace(make.given(), now=desk.now)
+    attempt_id = desk.case.attempts[0].attempt_id
+    desk.keep(settlement.apply(Decision.nothing(desk.case), attempt_id, report, given=given))
+    return [anomaly.kind for anomaly in desk.case.anomalies if anomaly.is_open]
+
+
+def test_refund_that_failed_while_the_order_was_asked_about_is_no_strangers(
+    desk: Desk, make: Any
+) -> None:
+    # The query said REFUNDING, the refund failed, its notice came, and then the query's answer.
+    refund = desk.send(desk.ask("5.00"))
+    desk.hear(refund, "taken", source=Source.ANSWER)
+    desk.hear(refund, "failed", source=Source.NOTICE)
+
+    assert _look(desk, make, "REFUNDING") == []
+
+    # It may be a portal refund all the same: that shows when it is asked again a minute later.
+    again_at = desk.case.attempts[0].due_at
+    assert again_at == desk.now + timedelta(minutes=1)
+    desk.now = again_at
+    assert _look(desk, make, "REFUNDED") == [AnomalyKind.REFUNDED_ELSEWHERE]
+
+
 def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -> None:
     desk = Desk(make)
     refund = desk.send(desk.ask("5.00"))
@@ -420,4 +449,5 @@ def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -
     known = desk.hear(silent, "succeeded", returned=Decimal(5), fee_returned=Decimal("0.05"))
 
     assert (known.fee_returned, known.due_at) == (Decimal("0.05"), None)
+    assert known.fee_return_learnt_at == desk.now
     assert len([e for e in desk.events if e.type is EventType.REFUND_SUCCEEDED]) == 1

@@ -20,7 +20,12 @@ from checkstand import app
 from checkstand.errors import Refused
 from checkstand.operations.explain_orphans import explain_orphans
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
-from checkstand.operations.recover import RecoveryStatus, finish_recovery, recovery_status
+from checkstand.operations.recover import (
+    RecoveryStatus,
+    finish_recovery,
+    gather_recoveries,
+    recovery_status,
+)
 from checkstand.operations.witness_database import witness_database
 from checkstand.settings import SettingsError
 
@@ -81,7 +86,7 @@ async def _status(gateway: Any) -> RecoveryStatus:
 
 async def _all_asked(gateway: Any) -> bool:
     progress = (await _status(gateway)).progress
-    return progress is not None and progress.unasked == 0
+    return progress is not None and progress.is_gathered and progress.unasked == 0
 
 
 async def _finish(gateway: Any, **how: Any) -> RecoveryStatus:
@@ -133,6 +138,9 @@ async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing
             control.pay(numbers[name])
             await gateway.until(ids[name], "PAID")
             await _until(gateway, partial(is_told, "order.paid", name))
+        for name in ("returning", "returned-after"):
+            path = f"/api/payments/binance/orders/{ids[name]}/fulfill"
+            assert (await gateway.request("POST", path)).status == 200
         # A refund that Binance does not answer, and a close that it does not hear.
         deaf = [
             control.faults.add("lost_before_effect", endpoint=endpoint, times=None)
@@ -270,6 +278,7 @@ async def test_recovery_does_not_end_before_everything_was_asked(
     await sql("DELETE FROM witnesses")
 
     async with run_gateway(with_worker=False) as gateway:
+        await gather_recoveries(gateway.resources, stretch=2)
         with pytest.raises(Refused) as refusal:
             await _finish(gateway)
         assert refusal.value.code == "recovery_unfinished"

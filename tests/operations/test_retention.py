@@ -33,6 +33,10 @@ async def _paid(gateway: Any, **fields: Any) -> str:
 
 
 DAY = 86_400
+CLOSE = (
+    "INSERT INTO closed_days (account_id, day, closed_at, closed_by, document)"
+    " VALUES ($1, $2, now(), 'alice', '{}')"
+)
 
 
 async def test_raw_notice_goes_after_its_time_and_is_still_recognised(
@@ -136,3 +140,21 @@ async def test_pruned_order_is_the_same_order_when_it_is_asked_for_again(
         again = await gateway.create(merchant_order_id="m", buyer_reference="b")
 
         assert (again.status, again.json["order_id"]) == (200, first.json["order_id"])
+
+
+async def test_raw_notice_stays_until_its_day_is_closed(run_gateway: Any, sql: Any) -> None:
+    async with run_gateway(with_worker=False) as gateway:
+        await _paid(gateway)
+        (account,) = await sql("SELECT account_id FROM accounts")
+        today = gateway.resources.clock.now().date()
+
+        async def close(day: Any) -> None:
+            await sql(CLOSE, account["account_id"], day)
+
+        await gateway.simulator.control.advance(100 * DAY)
+        await close(today - timedelta(days=1))
+        assert (await prune_records(gateway.resources))[Kept.NOTICES] == 0
+        await close(today + timedelta(days=1))  # a later one, with a gap before it
+        assert (await prune_records(gateway.resources))[Kept.NOTICES] == 0
+        await close(today)
+        assert (await prune_records(gateway.resources))[Kept.NOTICES] == 1

@@ -81,7 +81,7 @@ class Bookroom:
 
 @pytest.fixture
 async def room(run_gateway: Any, empty_database_url: str) -> Any:
-    async with run_gateway(with_worker=False) as gateway:
+    async with run_gateway(with_worker=False, books_hold=False) as gateway:
         made = Bookroom(gateway, empty_database_url)
         await made.sell(3)
         yield made

@@ -61,14 +61,18 @@ async def fill(gateway: Any, path: str) -> str:
     endpoint = await gateway.request(
         "POST", "/api/webhook-endpoints", body={"url": f"https://shop.example/{token}"}
     )
+    order_id = created.json["order_id"]
     names = {
-        "order_id": created.json["order_id"],
+        "order_id": order_id,
         "event_id": events.json["data"][0]["event"]["id"],
         "endpoint_id": endpoint.json["endpoint_id"],
         "anomaly_id": created.json["order_id"],
         "notice_path": gateway.resources.accounts.list_all()[0].notice_path,
         "token": token,
         "name": "checkout.css",
+        "day": "2026-01-15",
+        "discrepancy_id": order_id,
+        "file_id": order_id,
     }
     return path.format_map(names)
 

@@ -123,7 +123,8 @@ def _print(status: "RecoveryStatus") -> None:
     print(f"epoch {recovery.epoch}: {recovery.cause}")
     if recovery.finished_at is None:
         print(f"in recovery since {recovery.began_at.isoformat()}")
-        print(f"asked about {progress.asked} of {progress.to_ask} attempts")
+        so_far = "" if progress.is_gathered else " found so far; the worker finds out"
+        print(f"asked about {progress.asked} of {progress.to_ask} attempts{so_far}")
         print(f"held: {progress.refunds_held} refunds, {progress.deliveries_held} deliveries")
     else:
         print(f"finished at {recovery.finished_at.isoformat()} by {recovery.finished_by}")

@@ -18,11 +18,10 @@ from checkstand.domain.anomaly import AnomalyKind
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
 from checkstand.domain.money import Money, render_amount
-from checkstand.domain.order import OrderStatus
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import ATTEMPTS_MAX, IN_FLIGHT, Refund, RefundStatus
 from checkstand.domain.report import RefundFinding, RefundReport
-from checkstand.domain.resolution import settle_returned
+from checkstand.domain.resolution import follow_return, settle_returned
 from checkstand.domain.schedule import ABSENCE_MARGIN, stepped
 from checkstand.domain.settlement import Circumstances
 
@@ -227,7 +226,7 @@ def apply(
 ) -> Decision:
     """Accept one report about one refund, and let payment and order follow. Safe to repeat."""
     now = given.now
-    refund = _with_facts(decision.case.refund(refund_id), report)
+    refund = _with_facts(decision.case.refund(refund_id), report, now=now)
     match report.finding:
         case RefundFinding.SUCCEEDED:
             decided = _succeed(decision, refund, report, now=now)
@@ -246,7 +245,7 @@ def apply(
     return _line_up(decided, refund.payment_id, now=now)
 
 
-def _with_facts(refund: Refund, report: RefundReport) -> Refund:
+def _with_facts(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
     """Merge what a report adds; what is booked already is never replaced here."""
     returned = refund.returned
     is_booked = refund.status is RefundStatus.SUCCEEDED
@@ -259,14 +258,10 @@ def _with_facts(refund: Refund, report: RefundReport) -> Refund:
         asked = refund.amount.amount
         returned = asked if report.returned == asked else report.returned
     words = [w for w in (refund.remaining_attempts, report.remaining_attempts) if w is not None]
-    return replace(
-        refund,
-        returned=returned,
-        fee_returned=refund.fee_returned
-        if refund.fee_returned is not None
-        else report.fee_returned,
-        remaining_attempts=min(words) if words else None,
-    )
+    known = replace(refund, returned=returned, remaining_attempts=min(words, default=None))
+    if known.fee_returned is not None or report.fee_returned is None:
+        return known
+    return replace(known, fee_returned=report.fee_returned, fee_return_learnt_at=now)
 
 
 def _succeed(
@@ -312,25 +307,7 @@ def _succeed(
         # One that had failed came true after its money was asked back by another.
         detail = f"{render_amount(payment.refunded)} went back of {payment.money}"
         decided = _open(decided, ended, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
-    return _follow(decided, payment, report, now=now)
-
-
-def _follow(
-    decision: Decision, payment: Payment, report: RefundReport, *, now: datetime
-) -> Decision:
-    """Let the order be REFUNDED when all that paid it has gone back."""
-    order = decision.case.order
-    is_paid = order.status in {OrderStatus.PAID, OrderStatus.FULFILLED}
-    if not (is_paid and order.settled_by == payment.payment_id and payment.is_returned):
-        return decision
-    return decision.move(
-        OrderStatus.REFUNDED,
-        actor="binance",
-        reason=f"all of {payment.money} has gone back",
-        reference=report.reference,
-        at=now,
-        fact=str(payment.payment_id),
-    )
+    return follow_return(decided, payment, actor="binance", reference=report.reference, at=now)
 
 
 def _failed_there(

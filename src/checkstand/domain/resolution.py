@@ -169,30 +169,49 @@ def resolve_anomaly(
     return _go_on(decided, given=given)
 
 
+def follow_return(
+    decision: Decision, payment: Payment, *, actor: str, reference: str, at: datetime
+) -> Decision:
+    """Let the order be REFUNDED when all that paid it has gone back."""
+    order = decision.case.order
+    pays = order.settled_by == payment.payment_id
+    if not (pays and payment.is_returned and OrderStatus.REFUNDED in TRANSITIONS[order.status]):
+        return decision
+    return decision.move(
+        OrderStatus.REFUNDED,
+        actor=actor,
+        reason=f"all of {payment.money} has gone back",
+        reference=reference,
+        at=at,
+        fact=str(payment.payment_id),
+    )
+
+
 def settle_returned(decision: Decision, payment: Payment, *, given: Circumstances) -> Decision:
-    """Resolve what was open about money that has gone back in full, and let things move again.
+    """Resolve what was open about money that has gone back in full, and let things move again."""
+    closed = close_returned(decision, payment, now=given.now)
+    return closed if closed is decision else _go_on(closed, given=given)
+
+
+def close_returned(decision: Decision, payment: Payment, *, now: datetime) -> Decision:
+    """Resolve what was open about money that has gone back in full.
 
     For whoever records a return: what nobody has any more needs no decision.
     """
     if not payment.is_returned:
         return decision
     about = HOLDING | {AnomalyKind.PAID_LATE}
-    waiting = [
-        anomaly
-        for anomaly in decision.case.anomalies
-        if anomaly.is_open and anomaly.kind in about and anomaly.attempt_id == payment.attempt_id
-    ]
-    decided = decision
-    for anomaly in waiting:
-        decided = decided.close_anomaly(
-            anomaly,
-            Resolution.REFUND,
-            by=POLICY,
-            reason=f"{payment.money} has gone back in full",
-            actor="checkstand",
-            at=given.now,
-        )
-    return _go_on(decided, given=given) if waiting else decision
+    for anomaly in decision.case.anomalies:
+        if anomaly.is_open and anomaly.kind in about and anomaly.attempt_id == payment.attempt_id:
+            decision = decision.close_anomaly(
+                anomaly,
+                Resolution.REFUND,
+                by=POLICY,
+                reason=f"{payment.money} has gone back in full",
+                actor="checkstand",
+                at=now,
+            )
+    return decision
 
 
 def _release(decision: Decision, attempt: Attempt) -> Decision:
@@ -246,17 +265,9 @@ def _book_return(
     decided = decided.tell(
         EventType.REFUND_SUCCEEDED, fact=str(refund_id), at=given.now, refund_id=refund_id
     )
-    order = decided.case.order
-    pays = order.settled_by == payment.payment_id
-    if pays and fuller.is_returned and OrderStatus.REFUNDED in TRANSITIONS[order.status]:
-        decided = decided.move(
-            OrderStatus.REFUNDED,
-            actor="person",
-            reason="the payment that paid it went back in full",
-            reference=f"refund:{refund_id}",
-            at=given.now,
-            fact=str(payment.payment_id),
-        )
+    decided = follow_return(
+        decided, fuller, actor="person", reference=f"refund:{refund_id}", at=given.now
+    )
     return settle_returned(decided, fuller, given=given)
 
 

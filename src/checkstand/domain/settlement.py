@@ -17,12 +17,15 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.order import UNPAID, Order, OrderStatus
 from checkstand.domain.payment import Payment, payment_id_of
-from checkstand.domain.refund import RefundStatus
+from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.report import Finding, Report, Source
 from checkstand.domain.schedule import ABSENCE_MARGIN, next_look
 
 #: Right after a create Binance may not find its own order yet (reference 5, 400202).
 _FRESHLY_MADE = timedelta(minutes=1)
+
+#: A query answered from just before a refund failed may be recorded just after it.
+_JUST_FAILED = timedelta(minutes=1)
 
 #: A refusal because of time says that two clocks differ: trying at once would meet the same, and
 #: if nobody mends the clocks each further try waits twice as long.
@@ -265,13 +268,17 @@ def _note_return(
     ours = [
         refund
         for refund in decision.case.refunds_of(payment.payment_id)
-        if refund.is_elsewhere or (refund.sends > 0 and refund.status is not RefundStatus.FAILED)
+        if refund.is_elsewhere or (refund.sends > 0 and not _failed_before(refund, now=now))
     ]
     explained = sum((max(r.amount.amount, r.returned or Decimal(0)) for r in ours), Decimal(0))
     if ours and (explained >= payment.money.amount or not report.returned_in_full):
         for refund in ours:
             if refund.is_open:  # Binance knows more of it than we do
                 decision = decision.with_refund(replace(refund, due_at=now))
+        if any(refund.status is RefundStatus.FAILED for refund in ours):
+            # Said of one that has failed since, or of a stranger's: soon it can only be the latter.
+            looked = decision.case.attempt(attempt.attempt_id)
+            decision = decision.with_attempt(replace(looked, due_at=now + _JUST_FAILED))
         return decision
     return decision.open_anomaly(
         AnomalyKind.REFUNDED_ELSEWHERE,
@@ -280,6 +287,12 @@ def _note_return(
         reference=report.reference,
         at=now,
     )
+
+
+def _failed_before(refund: Refund, *, now: datetime) -> bool:
+    """Say whether a refund had failed already when Binance can have spoken of money going back."""
+    failed_at = refund.ended_at if refund.status is RefundStatus.FAILED else None
+    return failed_at is not None and now - failed_at >= _JUST_FAILED
 
 
 def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:

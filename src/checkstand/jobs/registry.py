@@ -23,6 +23,7 @@ from checkstand.operations.offer_fulfilment import offer_fulfilments
 from checkstand.operations.place_events import place_late_events, place_new_events
 from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import prune_records
+from checkstand.operations.recover import gather_recoveries
 from checkstand.operations.refresh_certificates import refresh_all_certificates
 from checkstand.operations.resources import Resources, Wake
 from checkstand.operations.retry_notices import match_orphans, retry_notices
@@ -121,6 +122,7 @@ CHORES: Final = (
     ),
     Chore(name="match orphans", run=match_orphans, every_seconds=60),
     KEEP_KEYS,
+    Chore(name="gather recoveries", run=gather_recoveries, every_seconds=5),
     Chore(name="explain orphans", run=explain_orphans, every_seconds=60),
     Chore(name="witness database", run=witness_database, every_seconds=60),
     Chore(name="prune records", run=prune_records, every_seconds=3600),

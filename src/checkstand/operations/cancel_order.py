@@ -34,7 +34,7 @@ async def cancel_order(
     )
 
 
-def _decide(case: Case, given: Circumstances, *, doer: Doer) -> Decision:
+def _decide(case: Case, given: Circumstances, *, doer: Doer = SHOP) -> Decision:
     order = case.order
     decision = Decision.nothing(case)
     if order.status is OrderStatus.CANCELED or order.cancel_requested_at is not None:

@@ -4,6 +4,8 @@ Reports need a permission that most keys lack, so a refusal is an ordinary answe
 uploaded by hand instead, and the balance equation needs none.
 """
 
+import contextlib
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from checkstand.errors import CheckstandError, NotFound, Refused
 from checkstand.operations.reconcile_days import WALLET, reconcile_days
 from checkstand.operations.resources import Resources
 from checkstand.operations.take_in_report import Progress, nobody_watches, take_in_report
-from checkstand.storage import reconciled_days, report_files
+from checkstand.storage import discrepancies, reconciled_days, report_files
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
@@ -50,6 +52,9 @@ async def fetch_reports(
     progress: Progress = nobody_watches,
 ) -> Fetched:
     """Take in every report file that Binance lists for some days that are over."""
+    halted = resources.accounts.get(account_id).halted_reason
+    if halted is not None:  # keys of another merchant list its payments
+        return Fetched(taken_in=(), refusal=f"the account is halted: {halted}")
     last = min(last, resources.clock.now().date() - DAY)
     taken: list[str] = []
     while first <= last:
@@ -90,13 +95,16 @@ async def take_balances(resources: Resources) -> None:
 
 
 async def reconcile_recent_days(resources: Resources) -> None:
-    """Fetch and reconcile the last days that are over, where anything moved on them."""
+    """Fetch and reconcile the last days that are over, where anything moved on them.
+
+    Older ones too where Binance was asked about something: its answer may have settled it.
+    """
     yesterday = resources.clock.now().date() - DAY
     first = yesterday - DAY * (_RECENT_DAYS - 1)
     for account in resources.accounts.list_all():
         account_id = account.account_id
         days = await _moved_days(resources, account_id, first, yesterday)
-        if not days or account.halted_reason:  # keys of another merchant list its payments
+        if not days:
             continue
         try:
             fetched = await fetch_reports(
@@ -142,13 +150,28 @@ async def _fetch(
             if not came.was_known:
                 taken.append(came.file.name)
     now = resources.clock.now()
-    span = Span(span_of(first).start, span_of(last).end)
+    written_until = _written_until([name for name, _ in listing.files], today=now.date())
+    span = Span(span_of(first).start, span_of(min(last, written_until)).end)
 
     async def step(tx: Transaction) -> None:
         await report_files.cover(tx, account_id, LineKind, span, rests_on="list of files", now=now)
 
     await resources.database.run(step, name="cover_listed")
     return None
+
+
+def _written_until(names: Sequence[str], *, today: date) -> date:
+    """Say up to which day the files of a list are written, those of quiet days being none.
+
+    A day's file may still be to come: it is there once one of that day or a later one is listed,
+    or when days have gone by. Names are like T_Payment_20260131.xls (reference 2.13).
+    """
+    days = [today - DAY * _RECENT_DAYS]
+    for name in names:
+        for text in re.findall(r"_([0-9]{8})\.", name):
+            with contextlib.suppress(ValueError):  # another number
+                days.append(date.fromisoformat(text))
+    return max(days)
 
 
 async def _wants_balance(resources: Resources, account_id: UUID, today: date) -> bool:
@@ -165,10 +188,12 @@ async def _moved_days(
     resources: Resources, account_id: UUID, first: date, last: date
 ) -> list[date]:
     async def read(tx: Transaction) -> list[date]:
-        return [
+        moved = [
             day
             for day in days_between(first, last)
             if await reconciled_days.movements(tx, account_id, span_of(day))
         ]
+        asked = await discrepancies.list_asked_days(tx, account_id)
+        return sorted({*moved, *(day for day in asked if day <= last)})
 
     return await resources.database.read(read)

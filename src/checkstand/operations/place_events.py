@@ -1,6 +1,6 @@
 """Give committed events their position in the account's feed."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -30,7 +30,12 @@ async def place_late_events(resources: Resources, *, batch: int = BATCH_MAX) -> 
 async def _place(resources: Resources, *, looks_back: timedelta, batch: int) -> int:
     placed = 0
     for account in resources.accounts.list_all():
-        while count := await _place_once(resources, account.account_id, looks_back, batch):
+        # Oldest first: what lies before the last of a batch need not be looked at again.
+        since: datetime | None = None
+        while made := await _place_once(
+            resources, account.account_id, since=since, looks_back=looks_back, batch=batch
+        ):
+            count, since = made
             placed += count
             if count < batch:
                 break
@@ -38,20 +43,31 @@ async def _place(resources: Resources, *, looks_back: timedelta, batch: int) -> 
 
 
 async def _place_once(
-    resources: Resources, account_id: UUID, looks_back: timedelta, batch: int
-) -> int:
-    """Place a batch; nothing when there is none, or when somebody else places it."""
+    resources: Resources,
+    account_id: UUID,
+    *,
+    since: datetime | None,
+    looks_back: timedelta,
+    batch: int,
+) -> tuple[int, datetime] | None:
+    """Place a batch; return how many, and when the last of them was made.
 
-    async def step(tx: Transaction) -> int:
+    None when there is nothing to place, or when somebody else places it.
+    """
+
+    async def step(tx: Transaction) -> tuple[int, datetime] | None:
         # First the end of the feed, then what has no place: whoever gets the next position has
         # seen every earlier one.
         newest = await event_positions.find_newest(tx, account_id)
         position, made_at = newest or (0, None)
-        since = None if made_at is None else made_at - looks_back
-        ids = await event_positions.list_unplaced(tx, account_id, since=since, limit=batch)
-        if not ids:
-            return 0
+        begin = since
+        if begin is None and made_at is not None:
+            begin = made_at - looks_back
+        found = await event_positions.list_unplaced(tx, account_id, since=begin, limit=batch)
+        if not found:
+            return None
+        ids = [event_id for event_id, _ in found]
         is_ours = await event_positions.insert(tx, account_id, after=position, event_ids=ids)
-        return len(ids) if is_ours else 0
+        return (len(ids), found[-1][1]) if is_ours else None
 
     return await resources.database.run(step, name="place_events")

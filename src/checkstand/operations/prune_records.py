@@ -24,7 +24,7 @@ _BATCHES_MAX: Final = 40
 async def prune_records(
     resources: Resources,
     *,
-    open_from: OpenFrom | None = None,
+    open_from: OpenFrom = retention.open_from,
     batch: int = _BATCH,
     batches_max: int = _BATCHES_MAX,
 ) -> dict[Kept, int]:
@@ -41,7 +41,7 @@ async def prune_records(
 
 
 async def count_prunable(
-    resources: Resources, *, open_from: OpenFrom | None = None
+    resources: Resources, *, open_from: OpenFrom = retention.open_from
 ) -> dict[Kept, int]:
     """Count what the next rounds would forget, and change nothing."""
     found = dict.fromkeys(Kept, 0)
@@ -57,7 +57,7 @@ async def count_prunable(
 
 
 async def _prune(
-    resources: Resources, account_id: UUID, kind: Kept, open_from: OpenFrom | None, batch: int
+    resources: Resources, account_id: UUID, kind: Kept, open_from: OpenFrom, batch: int
 ) -> int:
     async def step(tx: Transaction) -> int:
         before = await _before(tx, resources, account_id, kind, open_from)
@@ -72,8 +72,8 @@ async def _before(
     resources: Resources,
     account_id: UUID,
     kind: Kept,
-    open_from: OpenFrom | None,
+    open_from: OpenFrom,
 ) -> datetime:
-    floor = None if open_from is None else await open_from(tx, account_id)
+    floor = await open_from(tx, account_id)
     now = resources.clock.now()
     return resources.policy.retention.before(kind, now=now, open_from=floor)

@@ -27,6 +27,9 @@ _log = structlog.get_logger()
 #: are usually apart.
 ASK_ABOUT: Final = timedelta(days=14)
 
+#: Attempts that are gone through in one transaction: some 50 ms.
+_STRETCH: Final = 2_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryStatus:
@@ -96,6 +99,22 @@ async def begin_in(
     _log.error("recovery begins", account_id=str(account_id), epoch=epoch, cause=cause)
 
 
+async def gather_recoveries(resources: Resources, *, stretch: int = _STRETCH) -> None:
+    """Find out what restored accounts have to ask about, and make it due. Safe to cut short."""
+
+    async def step(tx: Transaction) -> bool:
+        unfinished = await recoveries.list_gathering(tx)
+        for recovery in unfinished:
+            await recoveries.hold_account(tx, recovery.account_id)
+            known = await recoveries.list_of(tx, recovery.account_id)
+            if known[0].epoch == recovery.epoch and known[0].gathered_at is None:
+                await recoveries.gather(tx, known[0], now=resources.clock.now(), limit=stretch)
+        return bool(unfinished)
+
+    while await resources.database.run(step, name="gather_recoveries"):
+        resources.attempts_wake.up()
+
+
 async def recovery_status(resources: Resources, *, account_id: UUID) -> RecoveryStatus:
     """Say where an account's recovery stands."""
 
@@ -112,6 +131,7 @@ async def finish_recovery(
 
     Raises Refused while Binance was not asked about everything, unless it is forced with a reason.
     """
+    await gather_recoveries(resources)
     now = resources.clock.now()
 
     async def step(tx: Transaction) -> RecoveryStatus:
@@ -120,7 +140,7 @@ async def finish_recovery(
         recovery, progress = status.recovery, status.progress
         if recovery is None or progress is None or recovery.finished_at is not None:
             return status
-        if progress.unasked and not is_forced:
+        if (progress.unasked or not progress.is_gathered) and not is_forced:
             raise Refused(
                 "recovery_unfinished",
                 f"Binance has not been asked about {progress.unasked} of {progress.to_ask} "

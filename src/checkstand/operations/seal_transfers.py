@@ -4,7 +4,7 @@ Off the hot path: a transfer is booked first and sealed some seconds later. Each
 into the log as well, which is kept elsewhere: an anchor outside the database.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -38,7 +38,12 @@ async def seal_all_transfers(resources: Resources, *, batch: int = BATCH_MAX) ->
 async def _seal(resources: Resources, *, looks_back: timedelta | None, batch: int) -> int:
     sealed = 0
     for account in resources.accounts.list_all():
-        while seal := await _seal_once(resources, account.account_id, looks_back, batch):
+        # Oldest first: what lies before the last of a batch need not be looked at again.
+        since: datetime | None = None
+        while made := await _seal_once(
+            resources, account.account_id, since=since, looks_back=looks_back, batch=batch
+        ):
+            seal, since = made
             sealed += seal.count
             _log.info(
                 "transfers sealed",
@@ -53,22 +58,33 @@ async def _seal(resources: Resources, *, looks_back: timedelta | None, batch: in
 
 
 async def _seal_once(
-    resources: Resources, account_id: UUID, looks_back: timedelta | None, batch: int
-) -> Seal | None:
-    """Make one link of an account's chain; None when there is nothing to seal, or a rival did."""
+    resources: Resources,
+    account_id: UUID,
+    *,
+    since: datetime | None,
+    looks_back: timedelta | None,
+    batch: int,
+) -> tuple[Seal, datetime] | None:
+    """Make one link of an account's chain; return it with the time of the last it holds.
+
+    None when there is nothing to seal, or a rival did.
+    """
     now = resources.clock.now()
 
-    async def step(tx: Transaction) -> Seal | None:
+    async def step(tx: Transaction) -> tuple[Seal, datetime] | None:
         # First the chain's end, then what is unsealed: if nobody else makes the next link, that
         # was read when every earlier link could be seen, and so nothing is sealed twice.
         previous = await ledger.find_newest_seal(tx, account_id)
-        since = previous.newest_at - looks_back if previous and looks_back else None
-        transfers = await ledger.list_unsealed(tx, account_id, since=since, limit=batch)
+        begin = since
+        if begin is None and previous and looks_back:
+            begin = previous.newest_at - looks_back
+        transfers = await ledger.list_unsealed(tx, account_id, since=begin, limit=batch)
         if not transfers:
             return None
         digests = [digest_of(transfer) for transfer in transfers]
         seal = make_seal(account_id, transfers, digests, previous=previous, at=now)
         pairs = list(zip(transfers, digests, strict=True))
-        return seal if await ledger.insert_seal(tx, account_id, seal, pairs) else None
+        is_ours = await ledger.insert_seal(tx, account_id, seal, pairs)
+        return (seal, transfers[-1].at) if is_ours else None
 
     return await resources.database.run(step, name="seal_transfers")

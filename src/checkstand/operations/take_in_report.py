@@ -16,7 +16,7 @@ from uuid import UUID
 
 from checkstand.domain.reconciliation import DAY, Span, days_between, span_of
 from checkstand.domain.report_line import LineKind, ReportLine, StoredFile
-from checkstand.errors import Conflict, NotFound
+from checkstand.errors import Conflict, NotFound, Refused
 from checkstand.operations.resources import Resources
 from checkstand.provider.report_files.columns import ColumnMap, parse_map
 from checkstand.provider.report_files.reading import ReportReader, Survey, opening_report
@@ -244,8 +244,11 @@ def _next_part(lines: Iterator[ReportLine]) -> list[ReportLine]:
 
 
 def _hash_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise Refused("report_unreadable", f"{path} cannot be read: {error.strerror}") from error
 
 
 def _printable(name: str) -> str:

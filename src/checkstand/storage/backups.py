@@ -66,6 +66,8 @@ def make(directory: Path, *, url: str, programs: Programs, key: Path | None, now
     dump = directory / _DUMP
     _run(programs, "pg_dump", url, "--format=custom", "--no-owner", f"--file={dump}")
     dump.chmod(0o600)
+    with dump.open("rb") as written:
+        os.fsync(written.fileno())
     if key is not None:
         _write(directory / _KEY, key.read_bytes())
     about = {

@@ -322,6 +322,15 @@ _ASKED = statement(
     "UPDATE discrepancies SET asked_at = $3 WHERE account_id = $1 AND discrepancy_id = ANY($2)",
 )
 
+_ASKED_DAYS = statement(
+    "discrepancies.asked_days",
+    """
+    SELECT DISTINCT day FROM discrepancies
+     WHERE account_id = $1 AND resolved_at IS NULL AND asked_at IS NOT NULL
+     ORDER BY day
+    """,
+)
+
 #: The shop is told of what no query can heal, or has not healed.
 _UNTOLD = statement(
     "discrepancies.untold",
@@ -430,6 +439,11 @@ async def heal(
     await tx.run(_HEAL_REFUNDS, account_id, refunds, now)
     await tx.run(_ASKED, account_id, [r["discrepancy_id"] for r in rows], now)
     return len(rows)
+
+
+async def list_asked_days(tx: Transaction, account_id: UUID) -> list[date]:
+    """Return the days with something that Binance was asked about and that is still open."""
+    return [row["day"] for row in await tx.rows(_ASKED_DAYS, account_id)]
 
 
 async def list_untold(

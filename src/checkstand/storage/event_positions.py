@@ -24,7 +24,7 @@ _NEWEST = statement(
 _UNPLACED = statement(
     "event_positions.unplaced",
     """
-    SELECT e.event_id FROM events e
+    SELECT e.event_id, e.created_at FROM events e
      WHERE e.account_id = $1 AND ($2::timestamptz IS NULL OR e.created_at >= $2)
        AND NOT EXISTS (
            SELECT 1 FROM event_positions p
@@ -60,10 +60,10 @@ async def find_newest(tx: Transaction, account_id: UUID) -> tuple[int, datetime]
 
 async def list_unplaced(
     tx: Transaction, account_id: UUID, *, since: datetime | None, limit: int
-) -> list[UUID]:
-    """List events without a position, oldest first; those made before `since` are not seen."""
+) -> list[tuple[UUID, datetime]]:
+    """List events without a position and when they were made, oldest first; none before `since`."""
     rows = await tx.rows(_UNPLACED, account_id, since, limit)
-    return [row["event_id"] for row in rows]
+    return [(row["event_id"], row["created_at"]) for row in rows]
 
 
 async def insert(

@@ -34,6 +34,14 @@ _TAKE_OVER = statement(
      WHERE account_id = $1 AND route = $2 AND key = $3
     """,
 )
+_LET_GO = statement(
+    "idempotency_keys.let_go",
+    """
+    DELETE FROM idempotency_keys
+     WHERE account_id = $1 AND route = $2 AND key = $3 AND lease_owner = $4
+       AND answer_status IS NULL
+    """,
+)
 _CONCERN = statement(
     "idempotency_keys.concern",
     """
@@ -130,6 +138,11 @@ async def finish(tx: Transaction, request: KeyedRequest, *, status: int, answer:
     await tx.run(
         _FINISH, request.account_id, request.route, request.key, request.owner, status, answer
     )
+
+
+async def let_go(tx: Transaction, request: KeyedRequest) -> None:
+    """Forget a key that led to nothing, if it is still ours."""
+    await tx.run(_LET_GO, request.account_id, request.route, request.key, request.owner)
 
 
 async def prune(tx: Transaction, *, before: datetime, limit: int) -> int:

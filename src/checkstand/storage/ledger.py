@@ -5,7 +5,6 @@ doing: (account, kind, fact).
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -186,4 +185,4 @@ def _content(transfer: Transfer) -> tuple[object, ...]:
 
 def parse(row: Row) -> Transfer:
     """Make a transfer of its row."""
-    return Transfer(**{field.name: row[field.name] for field in fields(Transfer)})
+    return Transfer(**{name: row[name] for name in _COLUMN_TYPES})

@@ -14,13 +14,14 @@ from checkstand.storage.database import Transaction, statement
 _NEWEST = statement(
     "recoveries.newest",
     """
-    SELECT account_id, epoch, began_at, cause, made_since, finished_at, finished_by, reason
+    SELECT account_id, epoch, began_at, cause, made_since, gathered_to, gathered_at, finished_at,
+           finished_by, reason
       FROM recoveries WHERE account_id = $1 ORDER BY epoch DESC
     """,
 )
 _LOCK_ACCOUNT = statement(
     "recoveries.lock_account",
-    "SELECT account_id FROM accounts WHERE account_id = $1 ORDER BY account_id FOR UPDATE",
+    "SELECT account_id FROM accounts WHERE account_id = $1 ORDER BY account_id FOR NO KEY UPDATE",
 )
 _INSERT = statement(
     "recoveries.insert",
@@ -50,29 +51,51 @@ _DOUBT_ATTEMPTS = statement(
      WHERE account_id = $1 AND status = 'PREPARED'
     """,
 )
-#: Ends that nothing can come after are left out: Binance refused it, or never had it.
-_SCOPE = statement(
-    "recovery_attempts.insert",
+#: A stretch of the account's attempts, and of these what has to be asked about. Ends that nothing
+#: can come after are left out: Binance refused it, or never had it.
+_GATHER = statement(
+    "recovery_attempts.gather",
     """
-    INSERT INTO recovery_attempts (account_id, epoch, attempt_id, order_id)
-    SELECT a.account_id, $2, a.attempt_id, a.order_id
-      FROM attempts a
-     WHERE a.account_id = $1 AND a.status NOT IN ('REJECTED', 'NEVER_EXISTED')
-       AND (a.created_at >= $3
-            OR a.status IN ('SUBMITTING', 'OPEN', 'CLOSING')
-            OR EXISTS (
-                SELECT 1 FROM payments p
-                 WHERE (p.account_id, p.attempt_id) = (a.account_id, a.attempt_id)
-                   AND p.received_at >= $3))
+    WITH stretch AS MATERIALIZED (
+        SELECT a.attempt_id, a.order_id, a.status, a.created_at
+          FROM attempts a
+         WHERE a.account_id = $1 AND ($5::uuid IS NULL OR a.attempt_id > $5)
+         ORDER BY a.account_id, a.attempt_id
+         LIMIT $6),
+    wanted AS MATERIALIZED (
+        SELECT s.attempt_id, s.order_id
+          FROM stretch s
+         WHERE s.status NOT IN ('REJECTED', 'NEVER_EXISTED') AND s.created_at < $4
+           AND (s.created_at >= $3
+                OR s.status IN ('SUBMITTING', 'OPEN', 'CLOSING')
+                OR EXISTS (
+                    SELECT 1 FROM payments p
+                     WHERE (p.account_id, p.attempt_id) = ($1, s.attempt_id)
+                       AND p.received_at >= $3))),
+    added AS (
+        INSERT INTO recovery_attempts (account_id, epoch, attempt_id, order_id)
+        SELECT $1, $2, w.attempt_id, w.order_id FROM wanted w
+        ON CONFLICT DO NOTHING),
+    due AS (
+        UPDATE attempts a SET due_at = $4, lease_owner = NULL, lease_until = NULL
+          FROM wanted w
+         WHERE (a.account_id, a.attempt_id) = ($1, w.attempt_id))
+    SELECT attempt_id FROM stretch ORDER BY attempt_id
     """,
 )
-_MAKE_DUE = statement(
-    "recoveries.make_due",
+_NOTE_GATHERED = statement(
+    "recoveries.note_gathered",
     """
-    UPDATE attempts a SET due_at = $3, lease_owner = NULL, lease_until = NULL
-      FROM recovery_attempts r
-     WHERE (r.account_id, r.attempt_id) = (a.account_id, a.attempt_id)
-       AND r.account_id = $1 AND r.epoch = $2
+    UPDATE recoveries SET gathered_to = $3, gathered_at = $4
+     WHERE account_id = $1 AND epoch = $2
+    """,
+)
+_LIST_GATHERING = statement(
+    "recoveries.list_gathering",
+    """
+    SELECT account_id, epoch, began_at, cause, made_since, gathered_to, gathered_at, finished_at,
+           finished_by, reason
+      FROM recoveries WHERE gathered_at IS NULL AND finished_at IS NULL ORDER BY account_id
     """,
 )
 _DOUBT_REFUNDS = statement(
@@ -145,6 +168,8 @@ class Recovery:
     began_at: datetime
     cause: str
     made_since: datetime
+    gathered_to: UUID | None
+    gathered_at: datetime | None
     finished_at: datetime | None
     finished_by: str | None
     reason: str | None
@@ -158,6 +183,7 @@ class Progress:
     asked: int
     deliveries_held: int
     refunds_held: int
+    is_gathered: bool  # all that is to be asked about is known
 
     @property
     def unasked(self) -> int:
@@ -189,13 +215,32 @@ async def begin(
     made_since: datetime,
     now: datetime,
 ) -> None:
-    """Write a recovery, doubt what may have been sent since, and make all of it due."""
+    """Write a recovery, and doubt what may have been sent since."""
     await tx.run(_INSERT, account_id, epoch, now, cause, made_since)
     await tx.run(_DOUBT_ATTEMPTS, account_id, now)
-    await tx.run(_SCOPE, account_id, epoch, made_since)
-    await tx.run(_MAKE_DUE, account_id, epoch, now)
     await tx.run(_DOUBT_REFUNDS, account_id, now)
     await tx.run(_ASK_REFUNDS, account_id, now)
+
+
+async def list_gathering(tx: Transaction) -> Sequence[Recovery]:
+    """List the recoveries whose attempts were not all gone through."""
+    return [Recovery(**dict(row)) for row in await tx.rows(_LIST_GATHERING)]
+
+
+async def gather(tx: Transaction, recovery: Recovery, *, now: datetime, limit: int) -> None:
+    """Go through the next attempts, note which are to be asked about, and make them due."""
+    rows = await tx.rows(
+        _GATHER,
+        recovery.account_id,
+        recovery.epoch,
+        recovery.made_since,
+        recovery.began_at,
+        recovery.gathered_to,
+        limit,
+    )
+    gathered_to = rows[-1]["attempt_id"] if rows else recovery.gathered_to
+    gathered_at = now if len(rows) < limit else None
+    await tx.run(_NOTE_GATHERED, recovery.account_id, recovery.epoch, gathered_to, gathered_at)
 
 
 async def progress_of(tx: Transaction, recovery: Recovery) -> Progress:
@@ -207,6 +252,7 @@ async def progress_of(tx: Transaction, recovery: Recovery) -> Progress:
         asked=asked["asked"],
         deliveries_held=held["deliveries"],
         refunds_held=held["refunds"],
+        is_gathered=recovery.gathered_at is not None,
     )
 
 

@@ -5,7 +5,7 @@ ids, its outcome and the SHA-256 of the raw bytes, so it is still recognised and
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import Final
 from uuid import UUID
 
@@ -52,6 +52,17 @@ def _prune_raw(which: str) -> str:
     """
 
 
+#: The day after the first run of closed days: one that was left open in between keeps what is after
+#: it. Days from before anybody closed one go by their age alone.
+_OPEN_FROM = statement(
+    "retention.open_from",
+    """
+    SELECT min(c.day) + 1 AS day FROM closed_days c
+     WHERE c.account_id = $1
+       AND NOT EXISTS (
+           SELECT 1 FROM closed_days n WHERE n.account_id = c.account_id AND n.day = c.day + 1)
+    """,
+)
 _PRUNE: Final[Mapping[Kept, Statement]] = {
     Kept.NOTICES: statement("retention.prune_notices", _prune_raw(_WHICH[Kept.NOTICES])),
     Kept.ORPHANS: statement("retention.prune_orphans", _prune_raw(_WHICH[Kept.ORPHANS])),
@@ -88,6 +99,12 @@ _COUNT: Final[Mapping[Kept, Statement]] = {
         "SELECT count(*) AS number FROM idempotency_keys WHERE account_id = $1 AND created_at < $2",
     ),
 }
+
+
+async def open_from(tx: Transaction, account_id: UUID) -> datetime | None:
+    """Return from when on the account's days are not closed; None where nobody closes days."""
+    (row,) = await tx.rows(_OPEN_FROM, account_id)
+    return None if row["day"] is None else datetime.combine(row["day"], time(), tzinfo=UTC)
 
 
 async def prune(

@@ -148,7 +148,11 @@ def install(app: Starlette) -> None:
 
 def _methods_at(request: Request) -> str:
     """List what an address takes: the framework names the methods of its first route alone."""
-    routes = (r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE)
+    rooms = (getattr(r, "original_router", None) for r in request.app.routes)
+    inner = (route for room in rooms if room is not None for route in room.routes)
+    routes = (
+        r for r in (*request.app.routes, *inner) if r.matches(request.scope)[0] is not Match.NONE
+    )
     return ", ".join(
         sorted({method for r in routes for method in getattr(r, "methods", None) or ()})
     )

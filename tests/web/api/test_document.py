@@ -66,9 +66,9 @@ async def test_every_operation_says_what_it_does_who_may_and_what_can_go_wrong(d
             if int(status) >= 400:
                 schema = response["content"][PROBLEM]["schema"]
                 assert schema == {"$ref": "#/components/schemas/Problem"}, (name, status)
-        if "requestBody" in operation:
+        if "application/json" in operation.get("requestBody", {}).get("content", {}):
             assert {"400", "413", "415"} <= responses.keys(), name
-        if "{" in name:
+        if "{" in name and not name.startswith("PUT "):  # which makes what it names
             assert "404" in responses, name
     assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
 

@@ -11,8 +11,11 @@ from checkstand.domain.act import Doer
 from checkstand.errors import Refused
 from checkstand.operations.manage_keys import SCOPES, find_key
 from checkstand.operations.resources import Resources
+from checkstand.web.api.keyed_route import HEADER, KEY_PATTERN, KEY_WORDS, KeyedRoute, claim_for
 
 _BEARER: Final = HTTPBearer(auto_error=False, description="An API key: `checkstand keys create`")
+#: Their answers are stored in the transactions that do them.
+_ANSWERED_BY_THE_DEED: Final = frozenset({"create_order", "create_refund"})
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
@@ -36,6 +39,7 @@ class Needs:
 
     async def __call__(
         self,
+        request: Request,
         resources: House,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> ApiKey:
@@ -57,7 +61,18 @@ class Needs:
                 f"the key {key.name} may not {SCOPES[self._scope]}; it lacks {self._scope}",
                 field="Authorization",
             )
+        own = request.headers.get(HEADER)
+        if own is not None and request.method == "POST" and _keeps_answers(request):
+            await claim_for(
+                request, resources, account_id=key.account_id, key=await idempotency_key(own)
+            )
         return key
+
+
+def _keeps_answers(request: Request) -> bool:
+    """Say whether the route keeps answers under keys by itself; a create's is kept by its deed."""
+    route = request.scope["route"]
+    return isinstance(route, KeyedRoute) and route.name not in _ANSWERED_BY_THE_DEED
 
 
 def doer_of(key: ApiKey) -> Doer:
@@ -69,10 +84,9 @@ async def idempotency_key(
     value: Annotated[
         str,
         Header(
-            alias="Idempotency-Key",
-            description="Your own id of this request: 1 to 255 visible ASCII characters. "
-            "The same key gets the same answer for 30 days.",
-            json_schema_extra={"pattern": "^[!-~]{1,255}$"},
+            alias=HEADER,
+            description=KEY_WORDS,
+            json_schema_extra={"pattern": KEY_PATTERN},
         ),
     ],
 ) -> str:

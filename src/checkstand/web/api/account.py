@@ -9,11 +9,11 @@ from checkstand.domain.account import Account
 from checkstand.domain.view import render_time
 from checkstand.operations.halt_account import get_account, halt_account, resume_account
 from checkstand.web.api.access import CanWriteAccounts, House, doer_of
+from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import AccountView, Halt, Resume
 from checkstand.web.api.openapi import OF_A_BODY, problems
-from checkstand.web.api.strict_json import StrictRoute
 
-router = APIRouter(prefix="/api/account", tags=["account"], route_class=StrictRoute)
+router = APIRouter(prefix="/api/account", tags=["account"], route_class=KeyedRoute)
 
 
 @router.get(

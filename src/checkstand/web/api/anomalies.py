@@ -10,15 +10,15 @@ from checkstand.domain.view import render_anomaly, render_order
 from checkstand.operations.resolve_anomaly import resolve_anomaly
 from checkstand.queries.list_orders import find_order
 from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, doer_of
+from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import AnomalyList, NewResolution, ResolvedView
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.paths import order_not_found, parse_anomaly_id, parse_order_id
-from checkstand.web.api.strict_json import StrictRoute
 
 router = APIRouter(
     prefix="/api/payments/binance/orders/{order_id}/anomalies",
     tags=["anomalies"],
-    route_class=StrictRoute,
+    route_class=KeyedRoute,
 )
 
 

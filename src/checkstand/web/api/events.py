@@ -13,11 +13,11 @@ from checkstand.errors import NotFound
 from checkstand.operations.redeliver_event import redeliver_event
 from checkstand.queries.list_events import ToldEvent, list_events, read_feed
 from checkstand.web.api.access import CanReadEvents, CanWriteEvents, House
+from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import EventFilters, EventList
 from checkstand.web.api.openapi import problems
-from checkstand.web.api.strict_json import StrictRoute
 
-router = APIRouter(prefix="/api/events", tags=["events"], route_class=StrictRoute)
+router = APIRouter(prefix="/api/events", tags=["events"], route_class=KeyedRoute)
 
 
 @router.get(

@@ -10,6 +10,7 @@ from checkstand.domain.view import render_order, render_time
 from checkstand.operations.fulfil_order import claim_fulfilment, fulfil_order
 from checkstand.queries.list_fulfilments import OwedOrder, list_fulfilments
 from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House
+from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import (
     ClaimedView,
     Fulfilment,
@@ -19,9 +20,8 @@ from checkstand.web.api.models import (
 )
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.paths import parse_order_id
-from checkstand.web.api.strict_json import StrictRoute
 
-router = APIRouter(tags=["fulfilment"], route_class=StrictRoute)
+router = APIRouter(tags=["fulfilment"], route_class=KeyedRoute)
 
 _ORDER = "/api/payments/binance/orders/{order_id}"
 

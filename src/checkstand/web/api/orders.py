@@ -19,6 +19,7 @@ from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order, find_order_by_merchant_id, list_orders
 from checkstand.queries.timeline import list_timeline, render_timeline
 from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, IdempotencyKey, doer_of
+from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import (
     NewOrder,
     OrderFilters,
@@ -29,10 +30,9 @@ from checkstand.web.api.models import (
 )
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.paths import order_not_found, parse_order_id
-from checkstand.web.api.strict_json import StrictRoute
 from checkstand.web.problems import problem
 
-router = APIRouter(prefix="/api/payments/binance", tags=["orders"], route_class=StrictRoute)
+router = APIRouter(prefix="/api/payments/binance", tags=["orders"], route_class=KeyedRoute)
 
 
 @router.post(
@@ -170,7 +170,11 @@ async def cancel(resources: House, caller: CanWriteOrders, order_id: str) -> JSO
     responses=problems(404, 409, *OF_A_BODY),
 )
 async def renew(
-    resources: House, caller: CanWriteOrders, order_id: str, wanted: Renewal | None = None
+    resources: House,
+    caller: CanWriteOrders,
+    order_id: str,
+    _key: IdempotencyKey,
+    wanted: Renewal | None = None,
 ) -> JSONResponse:
     """Get a fresh code: it appears once the old one cannot be paid any more.
 

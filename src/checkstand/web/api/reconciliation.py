@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from checkstand.domain.reconciliation import DAY, DayRow
@@ -290,15 +290,22 @@ async def _receive(request: Request, path: Path) -> None:
     """Write the body into a file as it comes. Raises Refused when it is too large."""
     size = 0
     with path.open("wb") as file:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > REPORT_BYTES_MAX:
-                raise Refused(
-                    "report_too_large",
-                    f"a report file may have {REPORT_BYTES_MAX // 1024 // 1024} MB here; "
-                    "larger ones go by `checkstand reconcile --file`",
-                )
-            file.write(piece)
+        try:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > REPORT_BYTES_MAX:
+                    raise _too_large()
+                file.write(piece)
+        except ClientDisconnect:
+            raise Refused("report_unreadable", "the connection ended before the file") from None
+
+
+def _too_large() -> Refused:
+    return Refused(
+        "report_too_large",
+        f"a report file may have {REPORT_BYTES_MAX // 1024 // 1024} MB here; "
+        "larger ones go by `checkstand reconcile --file`",
+    )
 
 
 def _render_day(row: DayRow) -> dict[str, Any]:

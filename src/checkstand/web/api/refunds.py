@@ -18,12 +18,12 @@ from checkstand.web.api.access import (
     House,
     IdempotencyKey,
 )
+from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import NewRefund, RefundList, RefundView
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.paths import order_not_found, parse_order_id
-from checkstand.web.api.strict_json import StrictRoute
 
-router = APIRouter(prefix="/api/payments/binance/orders", tags=["refunds"], route_class=StrictRoute)
+router = APIRouter(prefix="/api/payments/binance/orders", tags=["refunds"], route_class=KeyedRoute)
 
 
 @router.post(

@@ -1,0 +1,106 @@
+"""`checkstand reconcile` as an operator meets it: exit codes, what is printed, what is refused."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+HEADER = "Time (UTC),Prepay ID,Currency,Amount\n"
+FOREIGN = HEADER + "2026-01-15 12:00:00,999,USDT,12.50\n"
+
+
+def _write(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_discrepancy_found_is_exit_code_three_and_settled_is_zero(
+    on_postgres: Any, tmp_path: Path
+) -> None:
+    file = _write(tmp_path, "a.csv", FOREIGN)
+
+    found = on_postgres.ends("reconcile", "--file", file)
+    assert (found.code, found.err) == (3, "")
+    assert "2026-01-15  payments  only_theirs          1  12.5 USDT" in found.out
+    assert "open:         1 not_ours" in found.out
+    discrepancy_id = found.out.splitlines()[-1].split()[0]
+
+    said = on_postgres.ends("reconcile", "resolve", discrepancy_id, "--reason", "the till's")
+    assert (said.code, said.err) == (0, "")
+    again = on_postgres.ends("reconcile", "--from", "2026-01-15", "--file", file)
+    assert again.code == 0
+
+
+def test_run_that_was_killed_between_two_parts_is_gone_on_with(
+    on_postgres: Any, tmp_path: Path
+) -> None:
+    lines = "".join(f"2026-01-15 12:00:00,{n},USDT,1.50\n" for n in range(12_000))
+    file = _write(tmp_path, "a.csv", HEADER + lines)
+    kill = {"CHECKSTAND_TEST": "1", "CHECKSTAND_TEST_KILL_AT": "before commit take_in_report:2"}
+
+    killed = on_postgres.ends("reconcile", "--file", file, **kill)
+    half = on_postgres.ends("reconcile", "files")
+    ended = on_postgres.ends("reconcile", "--file", file)
+
+    assert killed.code == -signal.SIGKILL
+    assert "10000 of 12000" in half.out
+    assert ended.code == 3
+    assert "only_theirs      12000  18000 USDT" in ended.out
+    assert "12000 of 12000" in on_postgres.ends("reconcile", "files").out
+
+
+def test_closed_day_s_summary_is_verified_until_somebody_changes_it(
+    on_postgres: Any, tmp_path: Path
+) -> None:
+    closed = on_postgres.ends("reconcile", "close", "2026-01-15", "--by", "Ada")
+    assert (closed.code, closed.err) == (0, "")
+    file = _write(tmp_path, "day.json", closed.out)
+    changed = _write(tmp_path, "changed.json", closed.out.replace("Ada", "Eve"))
+
+    genuine = on_postgres.ends("reconcile", "verify", file)
+    forged = on_postgres.ends("reconcile", "verify", changed)
+
+    assert genuine.code == 0
+    assert genuine.out.startswith("genuine: 2026-01-15, closed ")
+    assert genuine.out.rstrip().endswith("by Ada")
+    assert forged.code == 3
+    assert "not as it was signed" in forged.err
+
+
+def test_unknown_header_is_shown_and_a_map_mends_it(on_postgres: Any, tmp_path: Path) -> None:
+    file = _write(tmp_path, "a.csv", FOREIGN.replace("Prepay ID", "Order of theirs"))
+    columns = {"time": "Time (UTC)", "prepay_id": "Order of theirs", "currency": "Currency"}
+    document = json.dumps({"columns": columns | {"amount": "Amount"}})
+
+    refused = on_postgres.ends("reconcile", "--file", file)
+    stored = on_postgres.ends(
+        "reconcile", "columns", "set", "mine", _write(tmp_path, "map.json", document)
+    )
+    taken = on_postgres.ends("reconcile", "--file", file)
+
+    assert refused.code == 2
+    assert "Time (UTC) | Order of theirs | Currency | Amount" in refused.err
+    assert (stored.code, taken.code) == (0, 3)
+    listed = json.loads(on_postgres.ends("reconcile", "columns", "list").out)
+    assert listed["yours"] == {"mine": json.loads(document)}
+
+
+def test_binance_that_gives_no_files_is_said_and_no_failure(on_postgres: Any) -> None:
+    ended = on_postgres.ends("reconcile", "--from", "2026-01-15")
+
+    assert ended.code == 0
+    assert "Binance gave no report files" in ended.err
+    assert "nothing on either side" in ended.out
+
+
+def test_wrong_usage_is_exit_code_two(on_postgres: Any, tmp_path: Path) -> None:
+    for arguments in (
+        (),
+        ("--from", "yesterday"),
+        ("--from", "2026-01-16", "--to", "2026-01-15"),
+        ("--file", str(tmp_path / "none.csv")),
+    ):
+        ended = on_postgres.ends("reconcile", *arguments)
+        assert ended.code == 2, ended
+        assert ended.err.startswith("checkstand: ")
