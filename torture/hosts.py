@@ -268,7 +268,7 @@ async def _keep_accounts(resources: Resources) -> None:
     seconds, most = _ACCOUNTS_EVERY_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        seconds = min(seconds * 2, most)
+        seconds = min(seconds * 4, most)
         with contextlib.suppress(Exception):  # likewise
             await resources.accounts.reload(
                 resources.database,
@@ -286,6 +286,6 @@ async def _keep_time(database: Database, clock: SkewedClock) -> None:
     seconds, most = _CLOCK_EVERY_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        seconds = min(seconds * 2, most)
+        seconds = min(seconds * 4, most)
         with contextlib.suppress(Exception):  # the database may be away; the offset stays
             await database.learn_time(clock)

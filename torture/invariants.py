@@ -105,8 +105,14 @@ def shop_is_told_of_money(books: Books) -> Iterator[str]:
         if row["held"] and type_ == "order.paid":
             yield f"payment {row['payment_id']} is held, and settled its order"
         # Goods are not asked for by money that was asked back before the shop could be told.
-        went_back = books.heard(row["order_id"], "refund.succeeded") and type_ == "order.paid"
-        if not (books.heard(row["order_id"], type_) or went_back):
+        went_back = books.heard(row["order_id"], "refund.succeeded")
+        # Nor by money of which some went back in the portal, until a person has decided.
+        is_held = books.heard(row["order_id"], "order.attention") and any(
+            anomaly["kind"] == "refunded_elsewhere" and anomaly["resolved_at"] is None
+            for anomaly in books.rows("anomalies", order_id=row["order_id"])
+        )
+        waits = type_ == "order.paid" and (went_back or is_held)
+        if not (books.heard(row["order_id"], type_) or waits):
             yield f"the shop never took {type_} for payment {row['payment_id']}"
 
 

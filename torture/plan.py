@@ -26,6 +26,8 @@ class Plan:
     skews: tuple[float, float] = (0.0, 0.0)  # of the two hosts, in seconds
     database_skew: float = 0.0
     fulfils_on_delivery: bool = False
+    close_delay_ms: int = 100  # from an accepted close until Binance lets nobody pay any more
+    refund_delay_ms: int = 100  # likewise for refunds
     orders: tuple[Mapping[str, Any], ...] = ()  # the bodies of their creates
     steps: tuple[Step, ...] = ()
     story: str = ""
@@ -34,7 +36,8 @@ class Plan:
         """Write it for a person."""
         head = (
             f"seed {self.seed}: {self.story}; hosts {self.skews[0]:+.1f} s and "
-            f"{self.skews[1]:+.1f} s, database {self.database_skew:+.1f} s"
+            f"{self.skews[1]:+.1f} s, database {self.database_skew:+.1f} s; "
+            f"closes take {self.close_delay_ms} ms, refunds {self.refund_delay_ms} ms"
         )
         bodies = [f"  order {n}: {dict(body)}" for n, body in enumerate(self.orders)]
         return "\n".join([head, *bodies, *map(str, self.steps)])

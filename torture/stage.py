@@ -60,40 +60,43 @@ _TABLES = """
 """
 _WATCH_ATTEMPTS = """
     SELECT '= attempts' AS name, 0::bigint AS overdue, NULL::timestamptz AS next_at,
+           0::bigint AS mark,
            string_agg(concat_ws(':', order_id, attempt_id, status, coalesce(close_reason, ''),
                                 (links IS NOT NULL)::text), ' ' ORDER BY order_id, number) AS detail
       FROM attempts
 """
 _WATCH_ORDERS = """
-    SELECT '= orders', 0, NULL,
+    SELECT '= orders', 0, NULL, 0,
            string_agg(concat_ws(':', order_id, status, version), ' ' ORDER BY order_id) FROM orders
 """
 _WATCH_EXPIRY = """
     SELECT 'orders', count(*) FILTER (WHERE expires_at <= $1),
-           min(expires_at) FILTER (WHERE expires_at > $1), NULL
+           min(expires_at) FILTER (WHERE expires_at > $1), 0, NULL
       FROM orders WHERE status IN ('CREATED', 'PENDING_PAYMENT')
 """
 _WATCH_NOTICES = """
-    SELECT 'notices', count(*), NULL, NULL FROM notices WHERE outcome IN ('orphan', 'stored')
+    SELECT 'notices', count(*), NULL, 0, NULL FROM notices WHERE outcome IN ('orphan', 'stored')
 """
 _WATCH_TRANSFERS = """
-    SELECT 'transfers', count(*), NULL, NULL FROM transfers t
+    SELECT 'transfers', count(*), NULL, 0, NULL FROM transfers t
      WHERE NOT EXISTS (SELECT 1 FROM sealed_transfers s
                         WHERE (s.account_id, s.kind, s.fact) = (t.account_id, t.kind, t.fact))
 """
 _WATCH_EVENTS = """
-    SELECT 'events', count(*), NULL, NULL FROM events e
+    SELECT 'events', count(*), NULL, 0, NULL FROM events e
      WHERE NOT EXISTS (SELECT 1 FROM event_positions p
                         WHERE (p.account_id, p.event_id) = (e.account_id, e.event_id))
 """
 _WATCH_FULFILMENTS = """
     SELECT 'fulfilments', count(*) FILTER (WHERE fulfilment_due_at <= $1),
-           min(fulfilment_due_at) FILTER (WHERE fulfilment_due_at > $1), NULL
+           min(fulfilment_due_at) FILTER (WHERE fulfilment_due_at > $1), 0, NULL
       FROM orders WHERE status = 'PAID' AND fulfilment_due_at IS NOT NULL
 """
 _WATCH_DUE = """
-    SELECT '{table}', count(*) FILTER (WHERE due <= $1), min(due) FILTER (WHERE due > $1), NULL
-      FROM (SELECT {due} AS due FROM {table} WHERE due_at IS NOT NULL) AS each
+    SELECT '{table}', count(*) FILTER (WHERE due <= $1), min(due) FILTER (WHERE due > $1),
+           coalesce(sum(mark), 0)::bigint, NULL
+      FROM (SELECT {due} AS due, hashtext(t::text) AS mark
+              FROM {table} t WHERE due_at IS NOT NULL) AS each
 """
 
 
@@ -226,7 +229,9 @@ class Stage:
     async def _read(self, world: World) -> Books:
         with self.loop.reality():
             tables = {
-                name: await self._owner.fetch(f"SELECT * FROM {name}") for name in self._tables
+                # In one order, whatever the heap looks like by now.
+                name: sorted(await self._owner.fetch(f"SELECT * FROM {name}"), key=str)
+                for name in self._tables
             }
         timelines = {}
         for row in tables["orders"]:
@@ -237,7 +242,7 @@ class Stage:
                 continue
             timelines[str(row["order_id"])] = json.loads(reply.body).get("data", [])
         for name in ("orders", "payments"):
-            for row in sorted(tables[name], key=str):
+            for row in tables[name]:
                 world.trace.note("end", str(dict(row).get("status") or row["amount"]))
         return Books(
             world=world,

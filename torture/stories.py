@@ -494,6 +494,8 @@ def make_plan(seed: int) -> Plan:
         skews=dice.choice(((0.0, apart), (apart, 0.0), (-apart / 2, apart / 2))),
         database_skew=dice.choice((0.0, 0.0, 0.0, 0.4, -0.7, 3.0, -40.0)),
         fulfils_on_delivery=dice.random() < 0.25,
+        close_delay_ms=dice.choice((100, 100, 1500, 20_000, 45_000)),
+        refund_delay_ms=dice.choice((100, 100, 3000, 120_000)),
         orders=tuple(bodies),
         steps=tuple(sorted(steps, key=lambda step: step.at)),
         story=", ".join(told),

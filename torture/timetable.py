@@ -16,10 +16,12 @@ from checkstand.jobs.registry import Chore
 from checkstand.operations.resources import Resources, Wake
 
 _AGAIN_SECONDS_MAX = 6 * 3600.0
+#: Who is woken finds the same rows due as before, and looks all the same, this often.
+_SAME_AGAIN_SECONDS = 30.0
 #: Chores without a moment of their own rest longer after each time, up to this ...
 _REST_SECONDS_MAX = 48 * 3600.0
 #: ... except those that have to come soon enough for the end of a world to be in order.
-_RESTS_MAX = {"watch doubts": 8 * 3600.0}
+_RESTS_MAX = {"watch doubts": 24 * 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Due:
 
     overdue: int = 0
     next_at: datetime | None = None
+    mark: int = 0  # another one whenever a row changed
 
 
 @dataclass(slots=True)
@@ -64,6 +67,9 @@ class PatientWake(Wake):
         self._again = 1.0
         self._timer: asyncio.TimerHandle | None = None
         self._known: Due | None = None
+        self._seen: Due | None = None  # what was due at the last look ...
+        self._seen_at = 0.0  # ... and when that was
+        self._has_gone_off = False
         timetable.sleepers.append(self)
 
     async def wait(self, *, timeout_seconds: float) -> None:
@@ -73,8 +79,18 @@ class PatientWake(Wake):
         while True:
             await self._event.wait()
             self._event.clear()
-            if self._timetable.is_due(self._table):
+            if self._is_worth_a_look():
                 return
+
+    def _is_worth_a_look(self) -> bool:
+        """Say whether something is due, and is not just what could not be taken a moment ago."""
+        now, due = self._timetable.loop.time(), self._timetable.due.get(self._table)
+        has_gone_off, self._has_gone_off = self._has_gone_off, False
+        is_new = due != self._seen or now - self._seen_at >= _SAME_AGAIN_SECONDS
+        if not (self._timetable.is_due(self._table) and (has_gone_off or is_new)):
+            return False
+        self._seen, self._seen_at = due, now
+        return True
 
     def rearm(self) -> None:
         """Set the timer to the next moment at which there may be something to take."""
@@ -109,6 +125,7 @@ class PatientWake(Wake):
 
     def _go_off(self) -> None:
         self._again = min(self._again * 2, _AGAIN_SECONDS_MAX)
+        self._has_gone_off = True
         self.up()
         self._set_timer()
 
@@ -144,7 +161,7 @@ def patient(chore: Chore, timetable: Timetable, wakes: list[PatientWake], seed: 
         nonlocal rested
         done = await chore.run(resources)
         await asyncio.sleep(rested)
-        rested = min(rested * 2, _RESTS_MAX.get(chore.name, _REST_SECONDS_MAX))
+        rested = min(rested * 4, _RESTS_MAX.get(chore.name, _REST_SECONDS_MAX))
         return done
 
     return replace(chore, run=now_and_then)

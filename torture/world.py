@@ -60,7 +60,6 @@ class World:
     struck: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     rows: Rows = field(default_factory=Rows)
-    shown: dict[str, str] = field(default_factory=dict)  # attempts whose links were out: its order
 
     def __post_init__(self) -> None:
         plan, loop = self.plan, self.loop
@@ -81,7 +80,9 @@ class World:
             base_url=BINANCE_URL,
             merchants=(DEFAULT_MERCHANT, STRANGER),
             clock=SimulatedClock(host_ms=self.time.now_ms),
-            settings=Settings(),
+            settings=Settings(
+                close_delay_ms=plan.close_delay_ms, refund_delay_ms=plan.refund_delay_ms
+            ),
             keys=KeyRing(self.key),
             randomness=Randomness(f"{plan.seed}:simulator"),
             line=_NoticeLine(self),
@@ -225,7 +226,7 @@ class World:
             elif name == "= orders":
                 orders = row["detail"] or ""
             else:
-                due[name] = Due(row["overdue"], row["next_at"])
+                due[name] = Due(row["overdue"], row["next_at"], row["mark"])
         rows = Rows(attempts, orders)
         if rows != self.rows:
             self.rows = rows
@@ -234,7 +235,7 @@ class World:
         self.timetable.learn(due)
 
     def _check_codes(self) -> None:
-        """See that no order has two attempts that were shown and can be paid now.
+        """See that no order has two attempts that can be paid now, whether shown or not.
 
         And that nobody can pay what the shop was told is over: it may have released its stock.
         """
@@ -245,10 +246,8 @@ class World:
         }
         payable = Counter[str]()
         for entry in self.rows.attempts.split():
-            order_id, attempt_id, status, reason, linked = entry.split(":")
-            if linked == "true" and status == "OPEN" and not reason:
-                self.shown[attempt_id] = order_id
-            if attempt_id in self.shown and self.is_payable(attempt_id):
+            order_id, attempt_id, *_ = entry.split(":")
+            if self.is_payable(attempt_id):
                 payable[order_id] += 1
             if order_id in over and self.is_payable(attempt_id):
                 self.complaints.append(
@@ -256,7 +255,7 @@ class World:
                 )
         for order_id, count in payable.items():
             if count > 1:
-                self.complaints.append(f"order {order_id} has {count} codes that can be paid")
+                self.complaints.append(f"order {order_id} has {count} attempts that can be paid")
 
     def is_payable(self, attempt_id: str) -> bool:
         """Say whether Binance would take money for an attempt now."""

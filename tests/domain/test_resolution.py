@@ -76,6 +76,8 @@ def test_accepted_money_pays_the_order_once(make: Any, kind: AnomalyKind, status
     assert decided.case.order.settled_by == payment.payment_id
     assert [event.type for event in decided.events] == [EventType.ORDER_PAID]
     assert [step.actor for step in decided.steps] == ["person", "binance"]
+    # The move rests on the decision, so that the timeline leads from one to the other.
+    assert decided.steps[-1].reference == f"anomaly:{decided.case.anomalies[0].anomaly_id}"
     again = resolve_anomaly(
         make.nothing(decided.case),
         decided.case.anomalies[0].anomaly_id,

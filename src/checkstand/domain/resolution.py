@@ -166,7 +166,7 @@ def resolve_anomaly(
             decided = decided.with_attempt(replace(attempt, due_at=given.now))
         case _:
             pass
-    return _go_on(decided, given=given)
+    return _go_on(decided, given=given, reference=f"anomaly:{anomaly_id}")
 
 
 def follow_return(
@@ -296,9 +296,9 @@ def _given_up(attempt: Attempt, *, now: datetime) -> Attempt:
     return replace(ended, due_at=last_look)
 
 
-def _go_on(decision: Decision, *, given: Circumstances) -> Decision:
+def _go_on(decision: Decision, *, given: Circumstances, reference: str | None = None) -> Decision:
     """Let the order follow from its facts, and look at a live attempt at once."""
-    decided = settlement.follow(decision, given=given)
+    decided = settlement.follow(decision, given=given, reference=reference)
     live = decided.case.live
     if live is None:
         return decided

@@ -97,8 +97,17 @@ def status_of(case: Case, *, now: datetime) -> OrderStatus:
     return OrderStatus.EXPIRED if now >= order.expires_at else order.status
 
 
-def follow(decision: Decision, *, given: Circumstances, report: Report | None = None) -> Decision:
-    """Bring the order to where its facts say it is, and write down what has to be done next."""
+def follow(
+    decision: Decision,
+    *,
+    given: Circumstances,
+    report: Report | None = None,
+    reference: str | None = None,
+) -> Decision:
+    """Bring the order to where its facts say it is, and write down what has to be done next.
+
+    `reference` is what a move rests on where no report led to it.
+    """
     decided = _close_unwanted(decision, now=given.now)
     decided = _replace_ended(decided, given=given)
     decided = doubt.settle_known(decided, now=given.now)
@@ -106,7 +115,7 @@ def follow(decision: Decision, *, given: Circumstances, report: Report | None = 
     status = status_of(case, now=given.now)
     if status is case.order.status:
         return decided
-    reference = report.reference if report else None
+    reference = report.reference if report else reference
     reason, actor = _why(case, status, report)
     if status is not OrderStatus.PAID:
         return decided.move(status, actor=actor, reason=reason, reference=reference, at=given.now)
