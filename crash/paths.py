@@ -133,6 +133,24 @@ async def deliver_to_fulfil(scene: Scene) -> None:
     await scene.pay(code)
 
 
+async def refund(scene: Scene) -> None:
+    """The shop returns all of the money, under one key however often it has to ask."""
+    await scene.pay(await scene.open_code())
+    await scene.rest()
+    await scene.begin()
+    await scene.refund()
+
+
+async def refund_unanswered(scene: Scene) -> None:
+    """Binance takes the refund on, its answer is lost, and it says nothing more."""
+    await scene.pay(await scene.open_code())
+    await scene.rest()
+    await scene.fault("answer_lost_after_effect", endpoint="/order/refund")
+    await scene.fault("drop", biz_status="REFUND_SUCCESS")
+    await scene.begin()
+    await scene.refund(amount="5.00")
+
+
 PATHS: Final[Mapping[str, Path]] = {
     path.__name__: path
     for path in (
@@ -151,6 +169,8 @@ PATHS: Final[Mapping[str, Path]] = {
         expire,
         deliver_again,
         deliver_to_fulfil,
+        refund,
+        refund_unanswered,
     )
 }
 

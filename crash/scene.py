@@ -85,6 +85,15 @@ class Scene:
         path = f"/api/payments/binance/orders/{self.order_id}/{verb}"
         await self.lane.call("POST", path, key=uuid.uuid4().hex, allowed=allowed)
 
+    async def refund(self, **fields: Any) -> None:
+        """Ask money back, under one key however often that has to be said."""
+        await self.lane.call(
+            "POST",
+            f"/api/payments/binance/orders/{self.order_id}/refunds",
+            body={"merchant_refund_id": f"back-{self._key[:16]}", "force": True} | fields,
+            key=self._key,
+        )
+
     # The shopper, and misfortune.
 
     async def pay(self, trade_number: str, **options: Any) -> None:

@@ -17,7 +17,7 @@ _UNENDED = {"PREPARED", "SUBMITTING", "CLOSING"}
 #: How an attempt stands at Binance when ours has ended in this way.
 _UNPAID_THERE = {"CANCELED", "ERROR", "EXPIRED"}
 _ENDED_THERE: Mapping[str, AbstractSet[str | None]] = {
-    "PAID": {"PAID"},
+    "PAID": {"PAID", "REFUNDED", "FULL_REFUNDED"},
     "CLOSED": _UNPAID_THERE,
     "LAPSED": _UNPAID_THERE,
 }
@@ -31,12 +31,14 @@ class Standing:
     order: Any
     attempts: Sequence[Any]
     payments: Sequence[Any]
+    refunds: Sequence[Any]
     anomalies: Sequence[Any]
     history: Sequence[Any]
     events: Sequence[Any]
     deliveries: Sequence[Any]
     notices: Sequence[Any]
     theirs: Sequence[Any]  # the simulator's orders, one for each attempt that landed
+    their_refunds: Sequence[Any]  # and what went back of them
 
     @property
     def order_id(self) -> str:
@@ -65,6 +67,7 @@ async def read_standing(connection: Any, binance: Binance, order_id: UUID) -> St
             "order": (await rows("orders", "order_id"))[0],
             "attempts": attempts,
             "payments": await rows("payments", "payment_id"),
+            "refunds": await rows("refunds", "requested_at, refund_id"),
             "anomalies": await rows("anomalies", "kind, anomaly_id"),
             "history": await rows("order_history", "version"),
             "events": await rows("events", "order_version, type"),
@@ -72,7 +75,8 @@ async def read_standing(connection: Any, binance: Binance, order_id: UUID) -> St
             "notices": await rows("notices", "notice_id"),
         }
     found = [await binance.find(attempt["merchant_trade_no"]) for attempt in attempts]
-    return Standing(**read, theirs=[order for order in found if order is not None])
+    theirs = [order for order in found if order is not None]
+    return Standing(**read, theirs=theirs, their_refunds=await binance.refunds_of(theirs))
 
 
 def what_is_under_way(standing: Standing) -> str | None:
@@ -82,6 +86,9 @@ def what_is_under_way(standing: Standing) -> str | None:
         reason = _why_moving(attempt, theirs.get(attempt["merchant_trade_no"]), standing.read_at)
         if reason is not None:
             return f"attempt {attempt['number']} is {reason}"
+    for refund in standing.refunds:
+        if refund["status"] not in {"SUCCEEDED", "FAILED"}:
+            return f"a refund is {refund['status']}"
     for delivery in standing.deliveries:
         if delivery["status"] == "pending":
             return f"version {delivery['order_version']} is not delivered"
@@ -122,6 +129,9 @@ def end_state_of(standing: Standing, shop: Shop) -> dict[str, Any]:
             f"{row['amount']:f} {row['currency']} {'held' if row['held'] else 'counts'}"
             for row in standing.payments
         ),
+        "money back": sorted(
+            f"{row['status']} {row['returned']} {row['currency']}" for row in standing.refunds
+        ),
         "codes to pay by": sum(row["status"] == "OPEN" for row in standing.attempts),
         "goods": shop.goods[standing.order_id],
     }
@@ -131,6 +141,7 @@ def find_violations(standing: Standing, shop: Shop) -> list[str]:
     """Hold one order that is at rest against Binance's books and against what the shop heard."""
     return [
         *_about_money(standing, shop),
+        *_about_refunds(standing),
         *_about_codes(standing),
         *_about_telling(standing, shop),
     ]
@@ -157,6 +168,27 @@ def _about_money(standing: Standing, shop: Shop) -> list[str]:
         found.append("goods were given out without a payment")
     if _statuses(standing).count("FULFILLED") > 1:
         found.append("the order was fulfilled more than once")
+    return found
+
+
+def _about_refunds(standing: Standing) -> list[str]:
+    """Hold what went back against Binance's books: each once, and booked as it says."""
+    ours = {
+        row["refund_id"].hex: row["returned"]
+        for row in standing.refunds
+        if row["status"] == "SUCCEEDED"
+    }
+    theirs = {
+        refund["refund_request_id"]: Decimal(refund["amount"]) for refund in standing.their_refunds
+    }
+    found = []
+    if ours != theirs:
+        found.append(f"Binance returned {theirs}, and the books say {ours}")
+    refunded = sum((row["refunded"] for row in standing.payments), Decimal(0))
+    if refunded != sum(theirs.values(), Decimal(0)):
+        found.append(f"{refunded} is booked as returned, of {theirs}")
+    if any(row["refund_reserved"] for row in standing.payments):
+        found.append("money is still set aside for a refund")
     return found
 
 

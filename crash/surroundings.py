@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -125,6 +125,11 @@ class Binance:
         """Return one order; None when nothing of that number ever landed."""
         answer = await self._caller.request("GET", f"/simulator/orders/{trade_number}")
         return answer.json if answer.status == 200 else None
+
+    async def refunds_of(self, orders: Sequence[Any]) -> list[Any]:
+        """Return every refund that Binance knows of these orders."""
+        numbers = {order["prepay_id"] for order in orders}
+        return [r for r in (await self.state())["refunds"] if r["prepay_id"] in numbers]
 
     async def close(self) -> None:
         """Drop the connections."""

@@ -20,6 +20,7 @@ CELLS = [
     Cell("pay", TOGETHER, "serve", "before commit settle_notices", 1),
     Cell("pay", TOGETHER, "serve", "after delivery", 1),
     Cell("renew", APART, "worker", "after binance /order/close", 1),
+    Cell("refund_unanswered", TOGETHER, "serve", "after binance /order/refund", 1),
     Cell("cancel", APART, "gateway", "after commit cancel_order", 1),
 ]
 
