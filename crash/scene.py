@@ -83,7 +83,7 @@ class Scene:
     async def ask(self, verb: str, *, allowed: frozenset[int] = frozenset({200, 202})) -> None:
         """Call `/cancel`, `/renew`, `/refresh` … on the order."""
         path = f"/api/payments/binance/orders/{self.order_id}/{verb}"
-        await self.lane.call("POST", path, allowed=allowed)
+        await self.lane.call("POST", path, key=uuid.uuid4().hex, allowed=allowed)
 
     # The shopper, and misfortune.
 

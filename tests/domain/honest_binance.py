@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -400,11 +401,19 @@ def _record(world: HonestWorld, index: int) -> HonestWorld:
     return accept(freed, decided, has_followed=_has_report(hand) and hand.planned is not None)
 
 
+class _Heedless:
+    """A budget for calls that no answer changes."""
+
+    async def hear(self, *_: object, **__: object) -> None:
+        """Hear of an answer."""
+
+
 def _answered(case: Case, hand: Hand, given: Circumstances) -> Decision:
     """Run the operation's own decider; with no merchant to pin it needs no database."""
     planned, answer = cast(PlannedCall, hand.planned), cast(Answer, hand.answer)
     nothing = cast(Any, None)
-    coroutine = decide_answer(nothing, nothing, case, planned, answer, given=given)
+    house = cast(Any, SimpleNamespace(budget=_Heedless()))
+    coroutine = decide_answer(nothing, house, case, planned, answer, given=given)
     try:
         coroutine.send(None)
     except StopIteration as returned:

@@ -72,7 +72,7 @@ class OrderLife(RuleBasedStateMachine):
             assert len(after.attempts) == len(before.attempts)
         reached = {b for a, b in itertools.pairwise(statuses) if a is not b}
         is_over = bool({OrderStatus.CANCELED, OrderStatus.EXPIRED} & reached)
-        if before.has_unsettled_money:
+        if before.has_unsettled_money and after.has_unsettled_money:  # it may settle itself
             assert len(after.attempts) == len(before.attempts)
             assert not is_over
         assert not (is_over and after.live)
@@ -200,7 +200,10 @@ class OrderLife(RuleBasedStateMachine):
     @invariant()
     def each_fact_is_told_once(self) -> None:
         assert len({event.event_id for event in self.events}) == len(self.events)
-        assert [event.order_version for event in self.events] == [s.version for s in self.steps]
+        told = [event.order_version for event in self.events]
+        # What resolves itself is written down, and nobody needs to be told.
+        quiet = {s.version for s in self.steps if " resolved" in s.reason}
+        assert told == [s.version for s in self.steps if s.version not in quiet]
         types = [event.type for event in self.events]
         assert types.count(EventType.ORDER_PAID) == (self.case.order.settled_by is not None)
 

@@ -73,6 +73,7 @@ async def fill(gateway: Any, path: str) -> str:
         "day": "2026-01-15",
         "discrepancy_id": order_id,
         "file_id": order_id,
+        "refund_id": order_id,
     }
     return path.format_map(names)
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from checkstand.operations.keep_answer import ClaimedKey, claim_key, keep_answer, let_go_of_key
 from checkstand.operations.resources import Resources
+from checkstand.web.api.openapi import problems
 from checkstand.web.api.strict_json import StrictRoute
 
 _log = structlog.get_logger()
@@ -53,6 +54,8 @@ class KeyedRoute(StrictRoute):
     """A route whose POST keeps its answer under the request's key, if it has one."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if "POST" in (options.get("methods") or ()):
+            options["responses"] = {**problems(400, 409), **(options.get("responses") or {})}
         super().__init__(path, endpoint, **options)
         needed = (field.alias for d in self.dependant.dependencies for field in d.header_params)
         if "POST" in (self.methods or ()) and HEADER not in needed:

@@ -1,11 +1,21 @@
 """The API's words about the books. Amounts are text."""
 
+import re
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from checkstand.web.api.models import _Filters
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def _day(text: object) -> object:
+    """Refuse what would be read as seconds since 1970."""
+    if isinstance(text, str) and not _DAY.fullmatch(text):
+        raise ValueError("must be a day such as 2026-11-25")
+    return text
 
 
 class BalanceFilters(BaseModel):
@@ -14,7 +24,9 @@ class BalanceFilters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     at: Annotated[
-        date | None, Field(description="The day (UTC) at whose end; now when it is not given.")
+        date | None,
+        BeforeValidator(_day),
+        Field(description="The day (UTC) at whose end; now when it is not given."),
     ] = None
     asset: Annotated[str | None, Field(max_length=16)] = None
 
