@@ -175,6 +175,23 @@ def refunds_are_paid_once(books: Books) -> Iterator[str]:
     yield from (f"Binance paid a refund {number} that nobody asked for" for number in theirs)
 
 
+def refunds_are_set_aside(books: Books) -> Iterator[str]:
+    """At no moment was more asked back of a payment, and taken on, than there was of it."""
+    for payment in books.tables["payments"]:
+        asked = books.rows("refunds", payment_id=payment["payment_id"], is_elsewhere=False)
+        for moment in {row["requested_at"] for row in asked}:
+            open_then = [
+                row["amount"]
+                for row in asked
+                if row["requested_at"] <= moment
+                and (
+                    row["status"] == "SUCCEEDED" or not row["ended_at"] or row["ended_at"] > moment
+                )
+            ]
+            if sum(open_then) > payment["amount"]:
+                yield f"{sum(open_then)} of payment {payment['payment_id']} were asked back at once"
+
+
 def wallet_is_in_the_books(books: Books) -> Iterator[str]:
     """What Binance received, less what it returned and kept, is what our books say there is."""
     funding = defaultdict[tuple[str, str], Decimal](Decimal)
@@ -288,6 +305,7 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     alarms_are_true,
     paid_is_told_once,
     refunds_are_paid_once,
+    refunds_are_set_aside,
     wallet_is_in_the_books,
     ledger_is_whole,
     goods_are_paid_for,

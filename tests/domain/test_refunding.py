@@ -451,3 +451,27 @@ def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -
     assert (known.fee_returned, known.due_at) == (Decimal("0.05"), None)
     assert known.fee_return_learnt_at == desk.now
     assert len([e for e in desk.events if e.type is EventType.REFUND_SUCCEEDED]) == 1
+
+
+def test_refund_refused_for_ever_after_a_lost_send_comes_to_an_end(make: Any) -> None:
+    # The first send was lost, and before the second all the money went back in the portal.
+    desk = Desk(make)
+    refund = desk.send(desk.ask("5.00"))
+    desk.keep(
+        refunding.note_silence(
+            Decision.nothing(desk.case), refund.refund_id, sent=True, now=desk.now
+        )
+    )
+    desk.hear(refund, "absent")
+    refund = desk.send(refund)
+
+    refused = desk.hear(refund, "refused", source=Source.ANSWER)
+    assert (refused.status, refused.due_at) == (RefundStatus.UNKNOWN, desk.now + ABSENCE_MARGIN)
+    assert refunding.next_step(refused) is RefundStep.ASK
+    desk.now += ABSENCE_MARGIN
+    clean = desk.hear(refused, "absent")
+    assert (clean.status, clean.in_doubt) == (RefundStatus.REQUESTED, False)
+    failed = desk.hear(desk.send(clean), "refused", source=Source.ANSWER)
+
+    assert failed.status is RefundStatus.FAILED
+    assert desk.payment.refundable == Decimal("12.50")

@@ -385,6 +385,9 @@ def _refused(
     if refund.in_doubt:
         unsure = replace(refund, status=RefundStatus.UNKNOWN, failure=report.word, asks=0)
         due_at = stepped(_UNKNOWN_SECONDS, refund.sends - 2, _UNKNOWN_EVERY, now=now)
+        if refund.absences and not report.waits_for_balance:
+            # Unknown there, and refused: sending it again and again would put off the proof.
+            due_at = (refund.last_sent_at or now) + ABSENCE_MARGIN
         return decision.with_refund(replace(unsure, due_at=due_at))
     if report.waits_for_balance:
         due_at = stepped(_BALANCE_SECONDS, refund.sends - 1, _BALANCE_EVERY, now=now)
