@@ -516,6 +516,24 @@ def test_nothing_proves_absent_what_binance_once_gave_an_id(make: Any, status: s
     assert _open_kinds(decided.case) == {AnomalyKind.PROVIDER_CONTRADICTS}
 
 
+def test_late_notice_of_an_unpaid_end_contradicts_no_payment_and_is_looked_into(make: Any) -> None:
+    """The code lapsed, was paid by force, a query found it, and then PAY_CLOSED came."""
+    case = make.settled_case(make.attempt())
+
+    decided = _apply(make, case, make.report("closed", "notice"), after=600)
+
+    assert decided.case.anomalies == ()
+    assert _told(decided) == []
+    assert decided.case.attempts[0].due_at == make.noon + timedelta(seconds=605)
+    asked = settlement.apply(
+        Decision.nothing(decided.case),
+        decided.case.attempts[0].attempt_id,
+        make.report("closed"),
+        given=make.given(after=605),
+    )
+    assert _open_kinds(asked.case) == {AnomalyKind.PROVIDER_CONTRADICTS}
+
+
 def test_binance_may_not_find_at_once_what_it_just_took(make: Any) -> None:
     """An outage delayed the create: the minute counts from the send, not from our row."""
     sent_at = make.noon + timedelta(minutes=20)

@@ -21,6 +21,9 @@ from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.report import Finding, Report, Source
 from checkstand.domain.schedule import ABSENCE_MARGIN, next_look
 
+#: A notice of an unpaid end that comes after the payment is looked into this soon.
+_ASK_AFTER_LATE_NOTICE = timedelta(seconds=5)
+
 #: Right after a create Binance may not find its own order yet (reference 5, 400202).
 _FRESHLY_MADE = timedelta(minutes=1)
 
@@ -349,6 +352,10 @@ def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
 def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if report.finding is Finding.REFUSED and progress.may_have_landed(attempt):
         return decision.with_attempt(progress.note_heard(attempt, report, now=now))
+    if attempt.status is AttemptStatus.PAID and report.source is Source.NOTICE:
+        # Notices come in any order and up to hours late: what is true now, only a query says.
+        soon = replace(attempt, hinted_at=now, due_at=now + _ASK_AFTER_LATE_NOTICE)
+        return decision.with_attempt(soon)
     if attempt.status is AttemptStatus.PAID:
         return _contradicts(decision, attempt, report, now=now)
     status = _ENDS[report.finding]
