@@ -143,7 +143,7 @@ async def door(
 @pytest_asyncio.fixture(loop_scope="module")
 async def unchanged(door: Door) -> AsyncIterator[None]:
     """Fail the test if it wrote a row or reached Binance."""
-    before = await door.counts()
+    before, reached = await door.counts(), len(door.simulator.control.orders)
     yield
     assert await door.counts() == before
-    assert len(door.simulator.control.orders) == before["attempts"]
+    assert len(door.simulator.control.orders) == reached
