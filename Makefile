@@ -28,7 +28,7 @@ demo: install
 test:
 	@sh scripts/bootstrap dev
 	@sh scripts/install-browser
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 torture:
 	@sh scripts/bootstrap dev

@@ -38,6 +38,16 @@ from checkstand.storage.migrate import migrate
 _HOUR = timedelta(hours=1)
 
 
+#: Files that take a minute or more go first, so that no worker is left alone with one at the end.
+_LONG = ("test_seeds.py", "test_smoke.py", "test_kill.py", "test_refunds.py", "test_benchmarks.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files in front, in this order, and leave the rest as it is."""
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(_LONG)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _plain_logs() -> None:
     """Log as in production: structlog's own tracebacks with locals take a second to draw each."""
