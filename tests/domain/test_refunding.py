@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkstand.domain import refunding, settlement
-from checkstand.domain.anomaly import AnomalyKind
+from checkstand.domain.anomaly import AnomalyKind, Resolution
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
 from checkstand.domain.money import Money
@@ -210,7 +210,7 @@ def test_absence_said_twice_after_the_margin_clears_the_doubt(desk: Desk) -> Non
     refund = desk.hear(refund, "absent")
 
     assert (refund.status, refund.in_doubt) == (RefundStatus.REQUESTED, False)
-    assert refunding.next_step(refund) is RefundStep.SEND
+    assert refunding.next_step(refund) is RefundStep.CHECK  # much may have happened since
 
 
 def test_short_wallet_keeps_number_and_reservation_and_tries_again(desk: Desk) -> None:
@@ -412,9 +412,9 @@ def test_failed_refund_returns_nothing_whatever_is_said_late(desk: Desk) -> None
     assert (ended.status, ended.returned) == (RefundStatus.SUCCEEDED, Decimal("5.00"))
 
 
-def _look(desk: Desk, make: Any, word: str) -> list[Any]:
+def _look(desk: Desk, make: Any, word: str, *, in_full: bool = False) -> list[Any]:
     """Hear of the order that money goes back, and return the anomalies that are open then."""
-    report = make.report("returned", word=word)
+    report = make.report("returned", word=word, returned_in_full=in_full)
     given = replace(make.given(), now=desk.now)
     attempt_id = desk.case.attempts[0].attempt_id
     desk.keep(settlement.apply(Decision.nothing(desk.case), attempt_id, report, given=given))
@@ -475,3 +475,47 @@ def test_refund_refused_for_ever_after_a_lost_send_comes_to_an_end(make: Any) ->
 
     assert failed.status is RefundStatus.FAILED
     assert desk.payment.refundable == Decimal("12.50")
+
+
+def test_portal_refund_after_one_that_was_settled_is_told_again(desk: Desk, make: Any) -> None:
+    _look(desk, make, "REFUNDED")
+    (first,) = desk.case.anomalies
+    settled = Decision.nothing(desk.case).close_anomaly(
+        first, Resolution.ACCEPT, by="Ada", reason="seen", actor="person", at=desk.now
+    )
+    elsewhere = _refund(
+        desk.case, "3.00", 9, status=RefundStatus.SUCCEEDED, is_elsewhere=True, returned=Decimal(3)
+    )
+    desk.keep(settled.with_refund(elsewhere))
+    assert _look(desk, make, "REFUNDED") == []
+
+    assert _look(desk, make, "FULL_REFUNDED", in_full=True) == [AnomalyKind.REFUNDED_ELSEWHERE]
+    assert _look(desk, make, "FULL_REFUNDED", in_full=True) == [AnomalyKind.REFUNDED_ELSEWHERE]
+
+
+def test_short_wallet_s_refund_is_not_sent_once_money_went_back_in_the_portal(
+    desk: Desk, make: Any
+) -> None:
+    refund = desk.send(desk.ask("5.00"))
+    waiting = desk.hear(refund, "refused", code="400304", waits_for_balance=True)
+    assert refunding.next_step(waiting) is RefundStep.CHECK
+
+    assert _look(desk, make, "REFUNDED") == [AnomalyKind.REFUNDED_ELSEWHERE]
+
+    desk.keep(refunding.note_check(Decision.nothing(desk.case), refund.refund_id, now=desk.now))
+    unsent = desk.case.refund(refund.refund_id)
+    assert (unsent.status, unsent.sends) == (RefundStatus.FAILED, 1)
+    assert desk.payment.refund_reserved == 0
+
+
+def test_refund_that_waits_for_a_second_person_is_not_sent_whatever_made_it_due(
+    desk: Desk,
+) -> None:
+    asked = _refund(desk.case, "5.00", requested_at=desk.now, approval_reason="a limit")
+    desk.keep(refunding.request(Decision.nothing(desk.case), asked, now=desk.now))
+    doubted = replace(desk.case.refund(asked.refund_id), sends=1, in_doubt=True, due_at=desk.now)
+    desk.keep(Decision.nothing(desk.case).with_refund(doubted))
+
+    kept = desk.send(doubted)
+
+    assert (kept.status, kept.due_at) == (RefundStatus.REQUESTED, None)

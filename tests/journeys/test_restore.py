@@ -189,6 +189,10 @@ async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing
         assert (await restored.order(ids["returned-after"]))["anomalies"] == ["refunded_elsewhere"]
         # A shop may go on selling.
         assert (await restored.create(merchant_order_id="new")).status == 201
+        # Whose goods were sent may be forgotten, so nobody takes any in hand.
+        path = f"/api/payments/binance/orders/{ids['paid-after']}/fulfilment/claim"
+        claimed = await restored.request("POST", path, body={})
+        assert (claimed.status, claimed.json["code"]) == (409, "recovery_unfinished")
         # What only Binance knows is learnt from its notices, and explained by a query.
         await control.send_webhook(numbers["sold-after"], biz_status="PAY_SUCCESS")
         await explain_orphans(restored.resources)

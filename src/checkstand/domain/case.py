@@ -61,6 +61,10 @@ class Case:
         """Return the payment of one attempt, if it was paid."""
         return next((p for p in self.payments if p.attempt_id == attempt_id), None)
 
+    def anomalies_of(self, attempt_id: UUID, kind: AnomalyKind) -> tuple[Anomaly, ...]:
+        """Return the anomalies of one kind about one attempt, open and resolved."""
+        return tuple(a for a in self.anomalies if (a.attempt_id, a.kind) == (attempt_id, kind))
+
     def payment(self, payment_id: UUID) -> Payment:
         """Return one payment of this order."""
         return next(payment for payment in self.payments if payment.payment_id == payment_id)

@@ -75,6 +75,12 @@ class Refund:
         return unsent and self.approval_reason is not None and self.approved_at is None
 
     @property
+    def may_have_gone(self) -> bool:
+        """Say whether it may explain money that went back: sent, and not provably refused."""
+        unsent = self.status is RefundStatus.REQUESTED and not self.in_doubt
+        return self.is_elsewhere or (self.sends > 0 and not unsent)
+
+    @property
     def refund_request_id(self) -> str:
         """Our number for it at Binance, the same at every send."""
         return self.refund_id.hex

@@ -31,6 +31,7 @@ _UNKNOWN_EVERY: Final = timedelta(minutes=1)
 #: Binance finishes most refunds in seconds and tells of it; asking finds what it did not tell.
 _PENDING_SECONDS: Final = (5, 15, 60, 300, 900, 3600)
 _PENDING_EVERY: Final = timedelta(hours=6)
+_WENT_ELSEWHERE: Final = "money of this payment went back outside this gateway"
 #: Right after it took a refund on Binance may not find it yet.
 _FRESHLY_SENT: Final = timedelta(minutes=1)
 #: The wallet has to be filled by a person.
@@ -64,12 +65,7 @@ class Obstacle:
 
 def find_obstacle(case: Case, payment: Payment, amount: Decimal) -> Obstacle | None:
     """Say why this much of a payment cannot be asked back now; None when it can."""
-    if any(
-        a.is_open
-        and a.kind is AnomalyKind.REFUNDED_ELSEWHERE
-        and a.attempt_id == payment.attempt_id
-        for a in case.anomalies
-    ):
+    if is_refunded_elsewhere(case, payment.attempt_id):
         return Obstacle(
             "refunded_elsewhere",
             "money of this payment went back outside this gateway; resolve that anomaly first",
@@ -97,6 +93,12 @@ def find_obstacle(case: Case, payment: Payment, amount: Decimal) -> Obstacle | N
             "amount",
         )
     return None
+
+
+def is_refunded_elsewhere(case: Case, attempt_id: UUID) -> bool:
+    """Say whether money of an attempt went back without us, and nobody has settled that yet."""
+    known = case.anomalies_of(attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
+    return any(anomaly.is_open for anomaly in known)
 
 
 def attempts_left(case: Case, payment: Payment, *, besides: UUID | None = None) -> int:
@@ -159,6 +161,12 @@ def plan_send(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     The case says which: the refund is SENT, or else there is nothing to send.
     """
     payment = decision.case.payment(refund.payment_id)
+    others_fly = any(
+        r.status in IN_FLIGHT and r.refund_id != refund.refund_id
+        for r in decision.case.refunds_of(payment.payment_id)
+    )
+    if refund.awaits_approval or others_fly:  # it is made due when that is over
+        return decision.with_refund(replace(refund, due_at=None))
     if refund.status not in IN_FLIGHT and not refund.in_doubt:
         left = attempts_left(decision.case, payment, besides=refund.refund_id)
         rest = payment.money.amount - payment.refunded
@@ -192,13 +200,8 @@ def note_check(decision: Decision, refund_id: UUID, *, now: datetime) -> Decisio
     refund = decision.case.refund(refund_id)
     if refund.status is not RefundStatus.REQUESTED:
         return decision
-    elsewhere = any(
-        a.is_open and a.kind is AnomalyKind.REFUNDED_ELSEWHERE and a.attempt_id == refund.attempt_id
-        for a in decision.case.anomalies
-    )
-    if elsewhere:
-        why = "money of this payment went back outside this gateway"
-        return _fail(decision, refund, why, now=now)
+    if is_refunded_elsewhere(decision.case, refund.attempt_id):
+        return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
     return decision.with_refund(replace(refund, checked_at=now, asks=0, due_at=now))
 
 
@@ -370,8 +373,16 @@ def _absent(decision: Decision, refund: Refund, report: RefundReport, *, now: da
     sent_at = asked.last_sent_at or asked.requested_at
     if asked.absences >= 2 and now >= sent_at + ABSENCE_MARGIN:
         # Nothing ever landed: it is as if it had not been sent, under the same number.
-        clean = replace(asked, status=RefundStatus.REQUESTED, in_doubt=False, absences=0, asks=0)
-        return decision.with_refund(replace(clean, due_at=now))
+        clean = replace(
+            asked,
+            status=RefundStatus.REQUESTED,
+            in_doubt=False,
+            absences=0,
+            asks=0,
+            checked_at=None,  # much may have happened since
+            due_at=now,
+        )
+        return decision.with_refund(clean)
     due_at = stepped(_UNKNOWN_SECONDS, asked.sends - 1, _UNKNOWN_EVERY, now=now)
     return decision.with_refund(replace(asked, asks=asked.asks + 1, due_at=due_at))
 
@@ -391,7 +402,13 @@ def _refused(
         return decision.with_refund(replace(unsure, due_at=due_at))
     if report.waits_for_balance:
         due_at = stepped(_BALANCE_SECONDS, refund.sends - 1, _BALANCE_EVERY, now=now)
-        waiting = replace(refund, status=RefundStatus.REQUESTED, failure=report.word, due_at=due_at)
+        waiting = replace(
+            refund,
+            status=RefundStatus.REQUESTED,
+            failure=report.word,
+            checked_at=None,  # much may happen until then
+            due_at=due_at,
+        )
         return decision.with_refund(waiting)
     return _fail(decision, refund, report.word, now=now, reference=report.reference)
 
@@ -407,11 +424,12 @@ def _look_for_strangers(
         (
             max(r.amount.amount, r.returned or Decimal(0))
             for r in decision.case.refunds_of(refund.payment_id)
-            if r.sends > 0 or r.is_elsewhere
+            if r.may_have_gone
         ),
         Decimal(0),
     )
-    if report.returned_in_all <= ours:
+    known = decision.case.anomalies_of(refund.attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
+    if report.returned_in_all <= ours or any(anomaly.is_open for anomaly in known):
         return decision
     detail = (
         f"Binance says {render_amount(report.returned_in_all)} went back in all, "
@@ -419,7 +437,12 @@ def _look_for_strangers(
     )
     attempt = decision.case.attempt(refund.attempt_id)
     return decision.open_anomaly(
-        AnomalyKind.REFUNDED_ELSEWHERE, attempt, detail=detail, reference=report.reference, at=now
+        AnomalyKind.REFUNDED_ELSEWHERE,
+        attempt,
+        detail=detail,
+        reference=report.reference,
+        at=now,
+        fact=f"{render_amount(report.returned_in_all.normalize())} in all" if known else None,
     )
 
 

@@ -274,13 +274,14 @@ def _note_return(
     decision: Decision, attempt: Attempt, report: Report, *, now: datetime
 ) -> Decision:
     """Look for the refund of ours that explains why money went back; a portal refund has none."""
-    payment = decision.case.payment_for(attempt.attempt_id)
+    case = decision.case
+    payment = case.payment_for(attempt.attempt_id)
     if report.finding is not Finding.RETURNED or payment is None:
         return decision
     ours = [
         refund
         for refund in decision.case.refunds_of(payment.payment_id)
-        if refund.is_elsewhere or (refund.sends > 0 and not _failed_before(refund, now=now))
+        if refund.may_have_gone and not _failed_before(refund, now=now)
     ]
     explained = sum((max(r.amount.amount, r.returned or Decimal(0)) for r in ours), Decimal(0))
     if ours and (explained >= payment.money.amount or not report.returned_in_full):
@@ -292,12 +293,17 @@ def _note_return(
             looked = decision.case.attempt(attempt.attempt_id)
             decision = decision.with_attempt(replace(looked, due_at=now + _JUST_FAILED))
         return decision
+    known = case.anomalies_of(attempt.attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
+    if any(anomaly.is_open for anomaly in known):
+        return decision
     return decision.open_anomaly(
         AnomalyKind.REFUNDED_ELSEWHERE,
         attempt,
         detail=f"Binance says {report.word}, and no refund of ours explains it",
         reference=report.reference,
         at=now,
+        # A return after one that is settled is another oddity; the same news again is not.
+        fact=f"{report.word} beside {render_amount(explained.normalize())}" if known else None,
     )
 
 

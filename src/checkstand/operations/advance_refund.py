@@ -166,10 +166,10 @@ async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer)
     now = given.now
 
     async def step(tx: Transaction) -> None:
+        case = await _lock(tx, lease)
         await resources.budget.hear(
             tx, lease.account_id, answer.trouble, reason=answer.summary, now=now
         )
-        case = await _lock(tx, lease)
         decision = Decision.nothing(case)
         if answer.report is not None:
             decision = refunding.apply(decision, lease.refund_id, answer.report, given=given)

@@ -13,6 +13,8 @@ from checkstand.domain.view import render_time
 from checkstand.errors import CheckstandError, Conflict
 from checkstand.operations.change_order import change_order
 from checkstand.operations.resources import Resources
+from checkstand.storage import recoveries
+from checkstand.storage.database import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ async def claim_fulfilment(
     Raises NotFound, and Conflict for an order that is not paid, whose money is on its way back,
     or that somebody else has in hand.
     """
+    await _refuse_in_recovery(resources, account_id)
     # Made before the step, which may run again and must find its own.
     wanted = token or resources.ids.new().hex
 
@@ -72,6 +75,20 @@ async def claim_fulfilment(
     if until is None:
         raise AssertionError("what was just claimed has an end")
     return Claimed(token=wanted, lease_until=until, case=case)
+
+
+async def _refuse_in_recovery(resources: Resources, account_id: UUID) -> None:
+    """Raise Conflict while a restored database may have forgotten whose goods were sent."""
+
+    async def read(tx: Transaction) -> bool:
+        return await recoveries.is_open(tx, account_id)
+
+    if await resources.database.read(read):
+        raise Conflict(
+            "recovery_unfinished",
+            "the database was restored and may have forgotten what was sent: "
+            "claim goods after `checkstand recover --finish`",
+        )
 
 
 def decide_fulfilment(

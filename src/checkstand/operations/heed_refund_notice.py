@@ -39,7 +39,7 @@ def heed_refund_notice(
         if report is not None:
             return refunding.apply(decision, refund.refund_id, report, given=given), None
     for open_refund in decision.case.refunds:
-        if open_refund.attempt_id == attempt.attempt_id and open_refund.sends > 0:
+        if open_refund.attempt_id == attempt.attempt_id and open_refund.may_have_gone:
             decision = decision.with_refund(replace(open_refund, due_at=given.now))
     decision = decision.with_attempt(replace(attempt, hinted_at=given.now, due_at=given.now))
     return decision, doubt or f"{notice.stored.biz_status} has to be looked up"

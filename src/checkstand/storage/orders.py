@@ -144,6 +144,9 @@ _LIST_TO_OFFER = statement(
        AND NOT EXISTS (
            SELECT 1 FROM accounts c
             WHERE c.account_id = o.account_id AND c.halted_reason IS NOT NULL)
+       AND NOT EXISTS (
+           SELECT 1 FROM recoveries v
+            WHERE v.account_id = o.account_id AND v.finished_at IS NULL)
      ORDER BY o.fulfilment_due_at, o.account_id, o.order_id
      LIMIT $2
     """,

@@ -81,7 +81,8 @@ _OF_ORDERS = statement(
 
 _LOCK_OF_ORDERS = statement("refunds.lock_of_orders", _OF_ORDERS.text + " FOR UPDATE")
 
-#: The lease is taken on the refund alone and in a transaction of its own.
+#: The lease is taken on the refund alone and in a transaction of its own. Whatever made it due, one
+#: that waits for a second person is not taken.
 _CLAIM_DUE = statement(
     "refunds.claim_due",
     """
@@ -89,6 +90,8 @@ _CLAIM_DUE = statement(
         SELECT r.account_id, r.refund_id
           FROM refunds r
          WHERE r.due_at <= $2 AND (r.lease_until IS NULL OR r.lease_until <= $2)
+           AND NOT (r.status = 'REQUESTED' AND r.approval_reason IS NOT NULL
+                    AND r.approved_at IS NULL)
            AND NOT EXISTS (
                SELECT 1 FROM accounts c
                 WHERE c.account_id = r.account_id AND c.halted_reason IS NOT NULL)
