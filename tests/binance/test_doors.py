@@ -83,7 +83,9 @@ class Door:
     ) -> tuple[int, bytes, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
-            connection.request(method, "/binance", body, headers)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # One refused by his length may find the line closed before he has said all.
+                connection.request(method, "/binance", body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read(), answer.headers["content-type"] or ""
 
