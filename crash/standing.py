@@ -72,7 +72,11 @@ async def read_standing(connection: Any, binance: Binance, order_id: UUID) -> St
             "history": await rows("order_history", "version"),
             "events": await rows("events", "order_version, type"),
             "deliveries": await rows("deliveries", "order_version, event_id"),
-            "notices": await rows("notices", "notice_id"),
+            # One that was only stored has no order yet; a lane has one order at a time.
+            "notices": await connection.fetch(
+                "SELECT * FROM notices WHERE order_id = $1 OR order_id IS NULL ORDER BY notice_id",
+                order_id,
+            ),
         }
     found = [await binance.find(attempt["merchant_trade_no"]) for attempt in attempts]
     theirs = [order for order in found if order is not None]
