@@ -519,3 +519,81 @@ def test_refund_that_waits_for_a_second_person_is_not_sent_whatever_made_it_due(
     kept = desk.send(doubted)
 
     assert (kept.status, kept.due_at) == (RefundStatus.REQUESTED, None)
+
+
+def _forgotten(desk: Desk, number: int = 1, **changes: Any) -> Refund:
+    """A refund that waits for approval in a restored database, which may have had it once."""
+    asked = _refund(
+        desk.case, "5.00", number, requested_at=desk.now, approval_reason="a limit", **changes
+    )
+    desk.keep(refunding.request(Decision.nothing(desk.case), asked, now=desk.now))
+    doubted = replace(
+        desk.case.refund(asked.refund_id), sends=1, last_sent_at=desk.now, in_doubt=True
+    )
+    desk.keep(Decision.nothing(desk.case).with_refund(doubted))
+    return doubted
+
+
+def _denial(desk: Desk, refund: Refund) -> str | None:
+    obstacle = refunding.find_obstacle_to_denial(desk.case.refund(refund.refund_id))
+    return obstacle.code if obstacle else None
+
+
+def test_refund_that_may_have_been_sent_is_denied_only_once_its_absence_is_proved(
+    desk: Desk,
+) -> None:
+    forgotten = _forgotten(desk)
+    assert _denial(desk, forgotten) == "refund_in_doubt"
+    asked = replace(forgotten, status=RefundStatus.UNKNOWN, due_at=desk.now)
+    desk.keep(Decision.nothing(desk.case).with_refund(asked))
+    assert _denial(desk, asked) == "refund_in_doubt"
+
+    once = desk.hear(asked, "absent")
+    assert refunding.next_step(once) is RefundStep.ASK  # never sent without approval
+    assert once.due_at == desk.now + ABSENCE_MARGIN
+    assert _denial(desk, once) == "refund_in_doubt"
+    desk.now += ABSENCE_MARGIN
+    proved = desk.hear(once, "absent")
+
+    assert (proved.status, proved.due_at) == (RefundStatus.REQUESTED, None)
+    assert _denial(desk, proved) is None
+    desk.keep(refunding.deny(Decision.nothing(desk.case), proved, by="key:2", now=desk.now))
+    assert desk.payment.refundable == Decimal("12.50")
+
+
+def test_refund_that_had_gone_back_before_the_restore_is_booked_and_never_denied(
+    desk: Desk,
+) -> None:
+    asked = replace(_forgotten(desk), status=RefundStatus.UNKNOWN)
+    desk.keep(Decision.nothing(desk.case).with_refund(asked))
+
+    desk.hear(asked, "succeeded", returned=Decimal(5))
+
+    assert _denial(desk, asked) == "refund_not_waiting"
+    assert desk.payment.refunded == Decimal(5)
+
+
+def test_refund_in_doubt_can_be_approved_because_its_number_stays_the_same(desk: Desk) -> None:
+    asked = replace(_forgotten(desk), status=RefundStatus.UNKNOWN, due_at=None)
+    desk.keep(Decision.nothing(desk.case).with_refund(asked))
+    once = desk.hear(asked, "absent")
+    assert refunding.find_obstacle_to_approval(once) is None
+
+    desk.keep(refunding.approve(Decision.nothing(desk.case), once, by="key:2", now=desk.now))
+
+    approved = desk.case.refund(once.refund_id)
+    assert (refunding.next_step(approved), approved.due_at) == (RefundStep.SEND, desk.now)
+
+
+def test_forgotten_refunds_of_a_payment_are_asked_about_one_after_the_other(desk: Desk) -> None:
+    first, second = _forgotten(desk, 1), _forgotten(desk, 2, merchant_refund_id="second")
+    # A notice made it due, and nobody takes what waits for approval.
+    hinted = replace(second, due_at=desk.now)
+    asked = replace(first, status=RefundStatus.UNKNOWN)
+    desk.keep(Decision.nothing(desk.case).with_refund(asked).with_refund(hinted))
+
+    desk.hear(asked, "failed")
+
+    next_one = desk.case.refund(second.refund_id)
+    assert (next_one.status, next_one.due_at) == (RefundStatus.UNKNOWN, desk.now)
+    assert refunding.next_step(next_one) is RefundStep.ASK

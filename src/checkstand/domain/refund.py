@@ -69,10 +69,14 @@ class Refund:
     approved_at: datetime | None = None
 
     @property
+    def is_unapproved(self) -> bool:
+        """Say whether a second person has to approve it and has not: it is never sent so."""
+        return self.approval_reason is not None and self.approved_at is None
+
+    @property
     def awaits_approval(self) -> bool:
-        """Say whether it waits for a second person, and so is not sent."""
-        unsent = self.status is RefundStatus.REQUESTED
-        return unsent and self.approval_reason is not None and self.approved_at is None
+        """Say whether it waits for a second person."""
+        return self.status is RefundStatus.REQUESTED and self.is_unapproved
 
     @property
     def may_have_gone(self) -> bool:

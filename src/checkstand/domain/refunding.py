@@ -128,10 +128,46 @@ def request(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     return _line_up(decided, refund.payment_id, now=now)
 
 
+def find_obstacle_to_approval(refund: Refund) -> Obstacle | None:
+    """Say why nobody can let a refund go now; None when somebody can."""
+    if refund.is_unapproved and refund.status in IN_FLIGHT | {RefundStatus.REQUESTED}:
+        return None
+    return _waits_for_nobody(refund)
+
+
+def find_obstacle_to_denial(refund: Refund) -> Obstacle | None:
+    """Say why a refund cannot be ended by a person's word now; None when it can.
+
+    Story: it was approved and sent, and a restored database has forgotten both. Who denies it now
+    would free money that went back.
+    """
+    if refund.is_open and refund.in_doubt:
+        return Obstacle(
+            "refund_in_doubt",
+            "this refund may have been sent to Binance already, so its money stays set aside; "
+            "Binance is asked about it: deny it when it is REQUESTED again, which says that "
+            "Binance has no such refund",
+            "refund_id",
+        )
+    return None if refund.awaits_approval else _waits_for_nobody(refund)
+
+
+def _waits_for_nobody(refund: Refund) -> Obstacle:
+    sentence = f"the refund is {refund.status} and waits for nobody's approval"
+    return Obstacle("refund_not_waiting", sentence, "refund_id")
+
+
 def approve(decision: Decision, refund: Refund, *, by: str, now: datetime) -> Decision:
-    """Let a refund go that waited for a second person."""
+    """Let a refund go that `find_obstacle_to_approval` has nothing against."""
+    in_flight = refund.status in IN_FLIGHT  # in doubt, and asked about until now
     decided = decision.with_refund(
-        replace(refund, approved_by=by, approved_at=now, failure=None)
+        replace(
+            refund,
+            approved_by=by,
+            approved_at=now,
+            failure=None,
+            due_at=now if in_flight else refund.due_at,
+        )
     ).note(
         actor="merchant",
         reason=f"the refund of {refund.amount} was approved by {by}",
@@ -142,7 +178,7 @@ def approve(decision: Decision, refund: Refund, *, by: str, now: datetime) -> De
 
 
 def deny(decision: Decision, refund: Refund, *, by: str, now: datetime) -> Decision:
-    """End a refund that waited for a second person, and give back what was set aside for it."""
+    """End a refund that `find_obstacle_to_denial` has nothing against; free its money."""
     return _fail(decision, refund, f"denied by {by}", now=now)
 
 
@@ -150,7 +186,8 @@ def next_step(refund: Refund) -> RefundStep:
     """Decide from the row alone, so that whoever comes after a crash decides the same."""
     if refund.status is RefundStatus.REQUESTED:
         return RefundStep.CHECK if refund.checked_at is None else RefundStep.SEND
-    if refund.status in IN_FLIGHT and refund.last_absent_at is not None:
+    absent = refund.status in IN_FLIGHT and refund.last_absent_at is not None
+    if absent and not refund.is_unapproved:
         return RefundStep.SEND  # the number is the same, so it can at most be repeated
     return RefundStep.ASK
 
@@ -380,10 +417,12 @@ def _absent(decision: Decision, refund: Refund, report: RefundReport, *, now: da
             absences=0,
             asks=0,
             checked_at=None,  # much may have happened since
-            due_at=now,
+            due_at=None if asked.is_unapproved else now,
         )
         return decision.with_refund(clean)
     due_at = stepped(_UNKNOWN_SECONDS, asked.sends - 1, _UNKNOWN_EVERY, now=now)
+    if asked.is_unapproved:  # nobody sends it again: there is nothing to learn before the proof
+        due_at = max(due_at, sent_at + ABSENCE_MARGIN)
     return decision.with_refund(replace(asked, asks=asked.asks + 1, due_at=due_at))
 
 
@@ -451,10 +490,14 @@ def _line_up(decision: Decision, payment_id: UUID, *, now: datetime) -> Decision
     refunds = decision.case.refunds_of(payment_id)
     if any(refund.status in IN_FLIGHT for refund in refunds):
         return decision
-    first = next(
-        (r for r in refunds if r.status is RefundStatus.REQUESTED and not r.awaits_approval), None
-    )
-    if first is None or first.due_at is not None:
+    waiting = [r for r in refunds if r.status is RefundStatus.REQUESTED]
+    first = next((r for r in waiting if r.in_doubt or not r.awaits_approval), None)
+    if first is None:
+        return decision
+    if first.awaits_approval:  # it may have been sent, and only asking tells
+        asked = replace(first, status=RefundStatus.UNKNOWN, asks=0, due_at=now)
+        return decision.with_refund(asked)
+    if first.due_at is not None:
         return decision
     return decision.with_refund(replace(first, due_at=now))
 
