@@ -72,7 +72,9 @@ class Desk:
 
     def send(self, refund: Refund) -> Refund:
         """Write down that it is about to be sent, checks passed."""
-        checked = replace(self.case.refund(refund.refund_id), checked_at=self.now)
+        checked = replace(
+            self.case.refund(refund.refund_id), checked_at=self.now, compared_at=self.now
+        )
         decision = Decision.nothing(self.case).with_refund(checked)
         self.keep(refunding.plan_send(decision, checked, now=self.now))
         return self.case.refund(refund.refund_id)
@@ -295,9 +297,11 @@ def test_last_attempt_may_only_ask_for_the_whole_rest(desk: Desk) -> None:
 
 
 def test_binance_s_last_word_on_attempts_counts_when_it_is_less(desk: Desk) -> None:
-    desk.hear(
-        desk.send(desk.ask("1.00")), "succeeded", returned=Decimal("1.00"), remaining_attempts=1
-    )
+    # Sent again and again to a short wallet: if each time counts there, ours explain it.
+    sent = replace(desk.send(desk.ask("1.00")), sends=9)
+    desk.keep(Decision.nothing(desk.case).with_refund(sent))
+    desk.hear(sent, "succeeded", returned=Decimal("1.00"), remaining_attempts=1)
+    assert desk.case.anomalies == ()
 
     obstacle = refunding.find_obstacle(desk.case, desk.payment, Decimal("1.00"))
 
@@ -597,3 +601,80 @@ def test_forgotten_refunds_of_a_payment_are_asked_about_one_after_the_other(desk
     next_one = desk.case.refund(second.refund_id)
     assert (next_one.status, next_one.due_at) == (RefundStatus.UNKNOWN, desk.now)
     assert refunding.next_step(next_one) is RefundStep.ASK
+
+
+def _checked(desk: Desk, make: Any, refund: Refund) -> Refund:
+    """Ask about the order first, as before every send."""
+    _look(desk, make, "REFUNDED")
+    desk.keep(refunding.note_check(Decision.nothing(desk.case), refund.refund_id, now=desk.now))
+    return desk.case.refund(refund.refund_id)
+
+
+def _compared(desk: Desk, refund: Refund) -> Refund:
+    decision = Decision.nothing(desk.case)
+    desk.keep(refunding.note_comparison(decision, refund.refund_id, now=desk.now))
+    return desk.case.refund(refund.refund_id)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"returned_in_all": Decimal("6.00"), "remaining_attempts": 9},
+        {"returned_in_all": Decimal("4.00"), "remaining_attempts": 8},
+    ],
+)
+def test_portal_refund_beside_an_earlier_one_of_ours_is_seen_before_the_next_is_sent(
+    desk: Desk, make: Any, told: dict[str, Any]
+) -> None:
+    first = desk.send(desk.ask("4.00", 1))
+    desk.hear(first, "succeeded", returned=Decimal("4.00"), remaining_attempts=9)
+    second = _checked(desk, make, desk.ask("5.00", 2))
+    assert refunding.next_step(second) is RefundStep.COMPARE
+    assert refunding.find_to_compare(desk.case, second) == desk.case.refund(first.refund_id)
+
+    desk.hear(first, "succeeded", returned=Decimal("4.00"), **told)
+    unsent = _compared(desk, second)
+
+    assert [a.kind for a in desk.case.anomalies] == [AnomalyKind.REFUNDED_ELSEWHERE]
+    assert (unsent.status, unsent.sends) == (RefundStatus.FAILED, 0)
+    assert desk.payment.refund_reserved == 0
+
+
+def test_next_refund_goes_when_ours_explain_all_that_is_said_of_the_earlier_one(
+    desk: Desk, make: Any
+) -> None:
+    first = desk.send(desk.ask("4.00", 1))
+    desk.hear(first, "succeeded", returned=Decimal("4.00"), remaining_attempts=9)
+    second = _checked(desk, make, desk.ask("5.00", 2))
+
+    said = {"returned_in_all": Decimal("4.00"), "remaining_attempts": 9}
+    desk.hear(first, "succeeded", returned=Decimal("4.00"), **said)
+
+    assert refunding.next_step(_compared(desk, second)) is RefundStep.SEND
+    assert desk.case.anomalies == ()
+
+
+def test_first_refund_of_a_payment_has_nothing_to_be_compared_with(desk: Desk, make: Any) -> None:
+    refund = desk.ask("4.00")
+    desk.keep(refunding.note_check(Decision.nothing(desk.case), refund.refund_id, now=desk.now))
+
+    assert refunding.next_step(desk.case.refund(refund.refund_id)) is RefundStep.SEND
+
+
+def test_attempts_beside_ours_are_told_again_only_when_there_are_more_of_them(
+    desk: Desk,
+) -> None:
+    first = desk.send(desk.ask("1.00", 1))
+    desk.hear(first, "succeeded", returned=Decimal("1.00"), remaining_attempts=8)
+    (seen,) = desk.case.anomalies
+    desk.keep(
+        Decision.nothing(desk.case).close_anomaly(
+            seen, Resolution.WRITE_OFF, by="Ada", reason="it failed", actor="person", at=desk.now
+        )
+    )
+
+    desk.hear(first, "succeeded", returned=Decimal("1.00"), remaining_attempts=8)
+    desk.hear(desk.send(desk.ask("1.00", 2)), "taken", remaining_attempts=7)
+    assert [a.is_open for a in desk.case.anomalies] == [False]
+    desk.hear(first, "succeeded", returned=Decimal("1.00"), remaining_attempts=6)
+    assert [a.is_open for a in desk.case.anomalies] == [False, True]

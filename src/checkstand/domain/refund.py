@@ -48,6 +48,7 @@ class Refund:
     status: RefundStatus = RefundStatus.REQUESTED
     is_elsewhere: bool = False  # made in Binance's portal: recorded here, never sent by us
     checked_at: datetime | None = None  # when Binance was asked about the order before the send
+    compared_at: datetime | None = None  # when it was asked about an earlier refund, or had none
     sends: int = 0  # recorded before they were sent
     last_sent_at: datetime | None = None
     in_doubt: bool = False  # an earlier send may have landed, so a refusal now is not a no

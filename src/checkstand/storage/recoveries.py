@@ -103,6 +103,7 @@ _DOUBT_REFUNDS = statement(
     """
     UPDATE refunds
        SET in_doubt = true, sends = greatest(sends, 1), checked_at = $2,
+           compared_at = $2,
            last_sent_at = coalesce(last_sent_at, $2), lease_owner = NULL, lease_until = NULL
      WHERE account_id = $1 AND status IN ('REQUESTED', 'SENT', 'UNKNOWN') AND NOT is_elsewhere
     """,
