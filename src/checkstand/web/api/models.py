@@ -299,6 +299,10 @@ class Renewal(BaseModel):
         Field(ge=60, le=604_800, description="Seconds; as long as at first when left out."),
     ] = None
 
+    def fingerprint(self, *, about: str) -> bytes:
+        """Hash the parsed fields and the order they are about."""
+        return _fingerprint(self, about)
+
 
 class Fulfilment(BaseModel):
     """Who says so, by the token of the delivery or of a claim; without one it is just the shop."""
