@@ -13,6 +13,7 @@ from checkstand.domain import refunding, settlement
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
+from checkstand.operations.begin_call import AccountHalted, begin_call
 from checkstand.operations.resources import Resources
 from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
@@ -135,14 +136,14 @@ async def _plan(resources: Resources, *, lease: RefundLease) -> _Planned | None:
             decision = refunding.note_comparison(decision, refund.refund_id, now=now)
             await _save(tx, resources, _released(decision, lease))
             return None
-        is_new = await calls.begin(
+        is_new = await begin_call(
             tx,
             account_id=lease.account_id,
             call_id=call_id,
             order_id=lease.order_id,
             attempt_id=refund.attempt_id,
             endpoint=_ENDPOINTS[planned],
-            started_at=now,
+            now=now,
         )
         if not is_new:
             # Our own commit, whose acknowledgement was lost: whoever has the lease next goes on.
@@ -150,7 +151,10 @@ async def _plan(resources: Resources, *, lease: RefundLease) -> _Planned | None:
         await _save(tx, resources, decision)
         return _Planned(lease=lease, call_id=call_id, step=planned, case=decision.case)
 
-    planned = await resources.database.run(step, name="plan_refund")
+    try:
+        planned = await resources.database.run(step, name="plan_refund")
+    except AccountHalted:
+        return None  # it was stopped after the lease was taken; nobody takes another
     resources.deliveries_wake.up()
     return planned
 
