@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from checkstand.cli.accounts import app as accounts
+from checkstand.cli.anomalies import anomalies
 from checkstand.cli.house import DONE, FAILED, INTERRUPTED, WRONG_USAGE
 from checkstand.cli.house import read_environment as _settings
 from checkstand.cli.house import run_work as _run
@@ -42,6 +43,7 @@ bench = App(name="bench", help="Measure ourselves against others, in a source ch
 accounts.command(limits)
 app.command(keys)
 app.command(accounts)
+app.command(anomalies)
 app.command(retention)
 app.command(backup)
 app.command(restore)

@@ -380,6 +380,14 @@ class OrderFilters(_Filters):
     ] = None
 
 
+class AnomalyFilters(_Filters):
+    """Which anomalies are listed."""
+
+    resolved: Annotated[
+        bool, Field(description="Those that were settled, instead of those that are open.")
+    ] = False
+
+
 class FulfilmentFilters(_Filters):
     """Which unacknowledged orders are listed."""
 
@@ -488,6 +496,13 @@ class AnomalyList(BaseModel):
     """Everything that was ever odd about one order, oldest first."""
 
     data: list[AnomalyView]
+
+
+class AnomalyPage(BaseModel):
+    """A page of anomalies across all orders, newest first."""
+
+    data: list[AnomalyView]
+    has_more: bool
 
 
 class ResolvedView(BaseModel):
