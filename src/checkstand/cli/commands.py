@@ -109,10 +109,15 @@ def serve(
 
 @app.command
 def worker() -> int:
-    """Do the background duties alone: ask Binance, deliver events, expire orders."""
+    """Do the background duties alone: ask Binance, deliver events, expire orders.
+
+    CHECKSTAND_PUBLIC_URL has to say where `serve` is reached: Binance is told with every code.
+    """
     settings = _settings()
-    from checkstand.app import building_house
+    from checkstand.app import building_house, see_to_worker_address
     from checkstand.jobs.worker import running_worker
+
+    see_to_worker_address(settings)
 
     async def go() -> int:
         async with building_house(settings) as resources, running_worker(resources):
