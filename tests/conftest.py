@@ -96,9 +96,12 @@ async def empty_database_url(database_url: str) -> str:
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """A Binance Pay to be wrong against, on a clock that tests may move."""
-    async with running_simulator() as running:
+async def simulator(request: pytest.FixtureRequest) -> AsyncIterator[Simulator]:
+    """A Binance Pay to be wrong against, on a clock that tests may move.
+
+    A test that reads the reference otherwise gives its settings: `indirect=True`.
+    """
+    async with running_simulator(settings=getattr(request, "param", None)) as running:
         yield running
 
 

@@ -58,7 +58,12 @@ def _by_shop(verb: str) -> Action:
             return
         path = f"/api/payments/binance/orders/{order.order_id}/{verb}"
         try:
-            reply = await world.call_gateway("POST", path, host=args.get("host"))
+            reply = await world.call_gateway(
+                "POST",
+                path,
+                headers={"idempotency-key": f"{verb}-{order.number}-{world.time.now_ms()}"},
+                host=args.get("host"),
+            )
         except (Unreached, Unanswered):
             return
         if reply.status in {200, 202}:

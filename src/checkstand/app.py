@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -43,7 +45,11 @@ from checkstand.storage.witness_file import WitnessFile
 from checkstand.vault import Vault
 from checkstand.web.gateway import build_gateway
 
+_log = structlog.get_logger()
+
 _DATABASE_NAME = "checkstand"
+#: What may be listened on, and what nobody can call.
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  (nothing is bound here)
 #: In the data directory while a restore is under way.
 _RESTORING = "restoring"
 #: How often a host's clock is compared with the database's.
@@ -276,6 +282,27 @@ async def running_gateway(
             await stack.enter_async_context(_serving(build_gateway(resources, desk=desk), listener))
             yield address, resources
             await desk.aclose()
+
+
+def see_to_worker_address(settings: Settings) -> None:
+    """See that a worker by itself knows where Binance reaches the gateway: it sends that along.
+
+    Warns where it has to guess. Raises SettingsError where a guess cannot be right.
+    """
+    if settings.public_url is not None:
+        return
+    guessed = _public_url(settings, settings.port)
+    if settings.port == 0 or settings.host in _EVERYWHERE:
+        raise SettingsError(
+            "public_url_missing",
+            f"a worker tells Binance where to send notices, and {guessed} is no address: "
+            "set CHECKSTAND_PUBLIC_URL to the address of `checkstand serve`",
+            field="CHECKSTAND_PUBLIC_URL",
+        )
+    _log.warning(
+        "CHECKSTAND_PUBLIC_URL is not set: set it to the address of `checkstand serve`",
+        notices_go_to=guessed,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -25,8 +25,8 @@ async def held(run_gateway: Any, gateway_settings: Any, bare: Any) -> AsyncItera
         await gateway.simulator.control.settle()
         await gateway.until(order_id, lambda order: order["anomalies"] == ["amount_differs"])
 
-        async def run(*arguments: str) -> Any:
-            return await asyncio.to_thread(program.ends, "orders", *arguments)
+        async def run(*arguments: str, command: str = "orders") -> Any:
+            return await asyncio.to_thread(program.ends, command, *arguments)
 
         yield gateway, order_id, run
 
@@ -89,3 +89,20 @@ async def test_what_cannot_be_done_is_said_in_a_sentence(held: Any) -> None:
         assert ended.code == code, ended
         assert words in ended.err, ended
         assert ended.out == ""
+
+
+async def test_what_is_odd_is_listed_across_orders(held: Any) -> None:
+    _, order_id, run = held
+
+    told = await run(command="anomalies")
+    facts = json.loads((await run("--json", command="anomalies")).out)
+    await run("resolve", order_id, "amount_differs", "accept", "--reason", "dust", "--by", "jo")
+    after = await run(command="anomalies")
+    settled = await run("--resolved", command="anomalies")
+
+    assert (told.code, told.err) == (0, "")
+    assert f"order {order_id} amount_differs {facts['anomaly_id']}: expected 12.50" in told.out
+    assert "resolve by accept, refund, write_off" in told.out
+    assert (facts["order_id"], facts["is_open"]) == (order_id, True)
+    assert (after.code, after.out) == (0, "")
+    assert "accept by jo: dust" in settled.out

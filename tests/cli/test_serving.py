@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpcore2
+import pytest
 
 NOBODY_THERE = {
     "BINANCE_PAY_API_KEY": "simulator",
@@ -76,6 +77,29 @@ async def test_worker_and_simulator_end_as_they_are_told(on_postgres: Any) -> No
     async with on_postgres.serves("simulator", "--port", "0") as simulator:
         assert (await get(simulator.url))[0] == 200
         assert await simulator.stop(signal.SIGTERM) == 0
+
+
+async def test_worker_says_that_it_has_to_guess_where_the_gateway_is(on_postgres: Any) -> None:
+    async with on_postgres.serves("worker") as guessing:
+        await guessing.stop(signal.SIGTERM)
+    known = {"CHECKSTAND_PUBLIC_URL": "https://pay.example.com"}
+    async with on_postgres.serves("worker", **known) as knowing:
+        await knowing.stop(signal.SIGTERM)
+
+    told = [line for line in guessing.log if "CHECKSTAND_PUBLIC_URL is not set" in line]
+    assert len(told) == 1
+    assert "http://127.0.0.1:8080" in told[0]
+    assert not any("CHECKSTAND_PUBLIC_URL" in line for line in knowing.log)
+
+
+@pytest.mark.parametrize("name_and_value", [("CHECKSTAND_PORT", "0"), ("CHECKSTAND_HOST", "::")])
+def test_worker_refuses_an_address_that_nobody_can_call(
+    on_postgres: Any, name_and_value: tuple[str, str]
+) -> None:
+    ended = on_postgres.ends("worker", **dict([name_and_value]))
+
+    assert ended.code == 2
+    assert "set CHECKSTAND_PUBLIC_URL to the address of `checkstand serve`" in ended.err
 
 
 async def test_secrets_may_come_from_files(on_postgres: Any, tmp_path: Path) -> None:

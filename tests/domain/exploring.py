@@ -175,6 +175,7 @@ def _refund_key(refund: Refund, *, now: datetime) -> Hashable:
         refund.status,
         refund.is_elsewhere,
         refund.checked_at is not None,
+        refund.compared_at is not None,
         min(refund.sends, 2),
         _age(refund.last_sent_at, now=now),
         refund.in_doubt,

@@ -235,6 +235,8 @@ def _advance_refund(world: Hearsay, refund_id: UUID) -> Hearsay:
     match refunding.next_step(refund):
         case RefundStep.CHECK:
             decision = refunding.note_check(decision, refund_id, now=now)
+        case RefundStep.COMPARE:
+            decision = refunding.note_comparison(decision, refund_id, now=now)
         case RefundStep.SEND:
             decision = refunding.plan_send(decision, refund, now=now)
         case _:

@@ -49,6 +49,7 @@ _HANDS: Final = (UUID(int=0xA), UUID(int=0xB))
 _LEASE: Final = timedelta(minutes=1)
 _PART: Final = Decimal("5.00")
 _LINKS: Final = Links(qr_content="q", deeplink="d", universal_url="u", checkout_url="c")
+_REFUND_QUESTIONS = frozenset({RefundStep.ASK, RefundStep.CHECK, RefundStep.COMPARE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Hand:
     step: NextStep | RefundStep
     at: datetime
     number: int  # of the attempt
+    earlier: Refund | None = None  # that it is compared with
     answer: Answer | RefundAnswer | None = None  # what came of it, not recorded yet
 
     def key(self, case: Case) -> Hashable:
@@ -109,7 +111,8 @@ class Hand:
             case.attempts[self.number - 1].hinted_at != self.planned.attempt.hinted_at
         )
         refund_id = self.refund.refund_id if self.refund else None
-        return (self.step, self.number, refund_id, self.answer, self.at, hinted)
+        earlier_id = self.earlier.refund_id if self.earlier else None
+        return (self.step, self.number, refund_id, earlier_id, self.answer, self.at, hinted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +236,7 @@ def _claims(world: HonestWorld, index: int) -> Iterator[Act[HonestWorld]]:
 def _faults(world: HonestWorld, index: int, hand: Hand) -> Iterator[Act[HonestWorld]]:
     for outcome in (Outcome.UNAVAILABLE, Outcome.UNKNOWN):
         yield f"never lands #{index} {outcome}", partial(_lose, world, index, outcome)
-    has_effect = hand.step not in {NextStep.ASK, RefundStep.ASK, RefundStep.CHECK}
+    has_effect = hand.step not in {NextStep.ASK, *_REFUND_QUESTIONS}
     if not has_effect:
         return
     yield f"lands unanswered #{index} {hand.step}", partial(_land_unanswered, world, index)
@@ -384,8 +387,13 @@ def _claim_refund(world: HonestWorld, index: int, refund_id: UUID) -> HonestWorl
         decision = refunding.plan_send(decision, refund, now=now)
         if decision.case.refund(refund_id).status is not RefundStatus.SENT:
             return accept(world, _released(decision, refund_id, index), has_followed=False)
+    earlier = refunding.find_to_compare(world.case, refund)
+    if step is RefundStep.COMPARE and earlier is None:
+        decision = refunding.note_comparison(decision, refund_id, now=now)
+        return accept(world, _released(decision, refund_id, index), has_followed=False)
     number = world.case.attempt(refund.attempt_id).number
-    hand = Hand(None, decision.case.refund(refund_id), step, now, number)
+    about = decision.case.refund(refund_id)
+    hand = Hand(None, about, step, now, number, earlier if step is RefundStep.COMPARE else None)
     return _with_hand(accept(world, decision, has_followed=False), index, hand)
 
 
@@ -434,7 +442,13 @@ def _refund_answered(world: HonestWorld, hand: Hand, index: int) -> Decision:
             decision = refunding.note_check(decision, refund.refund_id, now=now)
         return _released(decision, refund.refund_id, index)
     said = cast(RefundAnswer, hand.answer)
-    if said.report is not None:
+    if hand.earlier is not None and said.report is not None:
+        given = _circumstances(world)
+        decision = refunding.apply(decision, hand.earlier.refund_id, said.report, given=given)
+        decision = refunding.note_comparison(decision, refund.refund_id, now=now)
+    elif hand.earlier is not None:
+        decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=now)
+    elif said.report is not None:
         decision = refunding.apply(
             decision, refund.refund_id, said.report, given=_circumstances(world)
         )
@@ -557,9 +571,10 @@ def _theirs(world: HonestWorld, number: int) -> TheirOrder | None:
 
 def _their_refund(world: HonestWorld, hand: Hand) -> TheirRefund | None:
     order = _theirs(world, hand.number)
-    if order is None or hand.refund is None:
+    about = hand.earlier or hand.refund
+    if order is None or about is None:
         return None
-    return next((r for r in order.refunds if r.refund_id == hand.refund.refund_id), None)
+    return next((r for r in order.refunds if r.refund_id == about.refund_id), None)
 
 
 def _prepay_id(number: int) -> str:

@@ -28,8 +28,8 @@ SOURCE = ROOT / "src" / "checkstand"
 #: What shops and operators meet; the SDK, the simulator and the demo speak for themselves.
 ROOMS = ("deliveries", "domain", "operations", "provider", "storage", "web")
 _CODE = re.compile(
-    r"(?:Refused|Conflict|NotFound|ProviderUnavailable|SettingsError|CannotListen|MigrationError"
-    r'|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle|BackupFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
+    r"(?:Refused|Conflict|NotFound|ProviderUnavailable|AccountHalted|SettingsError|CannotListen"
+    r'|MigrationError|DatabaseUnavailable|DatabaseBusy|DeliveryFailed|Obstacle|BackupFailed)\(\s*"([a-z_]+)"|problem\(\s*\d+,\s*"([a-z_]+)"'
     r'|code(?:: str)? ?= ?"([a-z_]+)"'
 )
 

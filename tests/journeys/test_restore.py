@@ -22,11 +22,14 @@ from checkstand.operations.explain_orphans import explain_orphans
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.recover import (
     RecoveryStatus,
+    begin_recovery,
     finish_recovery,
     gather_recoveries,
     recovery_status,
 )
+from checkstand.operations.set_limit import set_limit
 from checkstand.operations.witness_database import witness_database
+from checkstand.queries.list_orders import find_order
 from checkstand.settings import SettingsError
 
 
@@ -342,3 +345,49 @@ async def test_another_database_beside_the_same_directory_was_not_put_back(
 
     async with run_gateway() as gateway:
         assert (await _status(gateway)).epoch == 1
+
+
+@pytest.mark.parametrize("has_gone", [True, False])
+async def test_refund_whose_approval_was_forgotten_is_asked_about_before_it_can_be_denied(
+    gateway: Any,
+    has_gone: bool,
+) -> None:
+    house, control = gateway.resources, gateway.simulator.control
+    order_id = (await gateway.create()).json["order_id"]
+    control.pay(gateway.trade_numbers()[0])
+    await gateway.until(order_id, "PAID")
+    limit = {"kind": "refunds_per_day", "most": "0", "currency": "USDT"}
+    await set_limit(house, account_id=DEFAULT_ACCOUNT_ID, **limit)
+    await _refund(gateway, order_id, amount="5.00")
+    case = await find_order(house.database, DEFAULT_ACCOUNT_ID, uuid.UUID(order_id))
+    assert case is not None
+    (refund,) = case.refunds
+    if has_gone:  # approved and sent after the backup: Binance alone knows
+        await house.provider.refund(
+            refund, case.attempts[0], notice_url="http://127.0.0.1:9/", reference="call:lost"
+        )
+    await begin_recovery(
+        house.database,
+        account_id=DEFAULT_ACCOUNT_ID,
+        cause="a drill",
+        restored_to=None,
+        now=house.clock.now(),
+    )
+    deny = f"/api/payments/binance/orders/{order_id}/refunds/{refund.refund_id}/deny"
+
+    in_doubt = await gateway.request("POST", deny)
+    assert (in_doubt.status, in_doubt.json["code"]) == (409, "refund_in_doubt")
+    assert "Binance is asked about it" in in_doubt.json["detail"]
+    await gather_recoveries(house)
+    await _until(gateway, lambda: _all_asked(gateway))
+    await _finish(gateway)
+
+    wanted = "SUCCEEDED" if has_gone else "REQUESTED"
+    await _until(gateway, lambda: _refund_is(gateway, order_id, wanted), step=30)
+    denied = await gateway.request("POST", deny)
+    if has_gone:
+        assert (denied.status, denied.json["code"]) == (409, "refund_not_waiting")
+        assert (await gateway.order(order_id))["refunded_amount"] == "5.00"
+    else:
+        assert (denied.status, denied.json["status"]) == (200, "FAILED")
+        assert control.refunds == []

@@ -13,7 +13,7 @@ from checkstand.operations.cancel_order import cancel_order
 from checkstand.operations.create_order import create_order
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.refresh_order import refresh_order
-from checkstand.operations.renew_order import renew_order
+from checkstand.operations.renew_order import renew_order, renew_order_once
 from checkstand.operations.resources import Resources
 from checkstand.storage import cases
 from checkstand.storage.database import Transaction
@@ -33,6 +33,26 @@ class LosesFirst:
         self.passed[point] += 1
         if point == self._point and self.passed[point] == 1:
             raise ConnectionResetError("the acknowledgement is lost")
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+class DiesAfter:
+    """Lets a process die right after the first commit of one name."""
+
+    def __init__(self, name: str) -> None:
+        self._point, self._has_died = f"commit {name}", False
+
+    def before(self, point: str) -> None:
+        """Let everything begin."""
+
+    def after(self, point: str) -> None:
+        """Die of the first such commit."""
+        if point == self._point and not self._has_died:
+            self._has_died = True
+            raise Died
 
 
 async def _create(resources: Resources) -> uuid.UUID:
@@ -102,3 +122,30 @@ async def test_close_is_asked_for_once_when_the_wish_for_it_went_unheard(
 
     assert str(simulator.control.orders[0].status) == "CANCELED"
     assert closes[0] == 1
+
+
+async def _go_on(resources: Resources, simulator: Any, order_id: uuid.UUID) -> None:
+    """Do what a worker does for a while: close, ask, make the next code."""
+    for _ in range(6):
+        await refresh_order(resources, account_id=DEFAULT_ACCOUNT_ID, order_id=order_id)
+        await simulator.control.advance(1)
+
+
+async def test_code_is_renewed_once_under_a_key_whose_answer_nobody_heard(
+    gateway_settings: Any, simulator: Any
+) -> None:
+    async with app.building_house(
+        gateway_settings, clock=simulator.clock, observer=DiesAfter("renew_order")
+    ) as resources:
+        order_id = await _create(resources)
+        wish: dict[str, Any] = {"account_id": DEFAULT_ACCOUNT_ID, "order_id": order_id, "key": "k1"}
+
+        with pytest.raises(Died):
+            await renew_order_once(resources, request_hash=b"one", **wish)
+        await _go_on(resources, simulator, order_id)
+        again = await renew_order_once(resources, request_hash=b"one", **wish)
+        await _go_on(resources, simulator, order_id)
+
+    assert again.replayed
+    assert len(simulator.control.orders) == 2
+    assert again.body["qr_content"] == simulator.control.orders[1].links.qr_content

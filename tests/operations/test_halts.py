@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from checkstand.operations.advance_attempt import advance_attempt
+from checkstand.operations.advance_refund import advance_refund, claim_due_refunds
 from checkstand.operations.claim_due_attempts import claim_due_attempts
 from checkstand.operations.expire_orders import expire_orders
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
@@ -152,3 +153,78 @@ async def test_account_is_not_stopped_without_a_reason(gateway: Any, body: Any) 
     answer = await gateway.request("POST", f"{ACCOUNT}/halt", body=body)
 
     assert (answer.status, answer.json["code"]) == (422, "invalid_request")
+
+
+async def _halt(gateway: Any) -> None:
+    answer = await gateway.request("POST", f"{ACCOUNT}/halt", body={"reason": "it looks odd"})
+    assert answer.status == 200
+
+
+async def test_no_order_is_begun_after_another_gateway_s_halt(
+    run_gateway: Any, empty_database_url: str
+) -> None:
+    async with (
+        run_gateway(with_worker=False) as ours,
+        run_gateway(with_worker=False) as other,
+    ):
+        known = await ours.create(key="before", merchant_order_id="before")
+        await _halt(other)
+
+        refused = await ours.create(key="after", merchant_order_id="after")
+
+        assert (refused.status, refused.json["code"]) == (503, "account_halted")
+        assert "it looks odd" in refused.json["detail"]
+        assert len(ours.trade_numbers()) == 1
+        listed = await ours.request("GET", "/api/payments/binance/orders")
+        assert [order["merchant_order_id"] for order in listed.json["data"]] == ["before"]
+        # What was answered before is answered so again, and a resumed account goes on at once.
+        again = await ours.create(key="before", merchant_order_id="before")
+        assert (again.status, again.json["order_id"]) == (201, known.json["order_id"])
+        await other.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
+        assert (await ours.create(key="after", merchant_order_id="after")).status == 201
+
+
+async def test_close_is_not_sent_when_the_account_was_stopped_after_the_claim(
+    run_gateway: Any, simulator: Any
+) -> None:
+    async with (
+        run_gateway(with_worker=False) as ours,
+        run_gateway(with_worker=False) as other,
+    ):
+        created = await ours.create()
+        path = f"/api/payments/binance/orders/{created.json['order_id']}/cancel"
+        assert (await ours.request("POST", path)).status == 202
+        (lease,) = await claim_due_attempts(ours.resources, limit=50)
+        await _halt(other)
+
+        await advance_attempt(ours.resources, lease=lease)
+        await simulator.control.advance(60)
+
+        assert str(simulator.control.orders[0].status) == "INITIAL"
+        asked = [e["summary"] for e in await ours.timeline(created.json["order_id"])]
+        assert not any("/order/close" in line for line in asked)
+
+
+async def test_refund_is_not_sent_when_the_account_was_stopped_after_the_claim(
+    run_gateway: Any, simulator: Any
+) -> None:
+    async with (
+        run_gateway(with_worker=False) as ours,
+        run_gateway(with_worker=False) as other,
+    ):
+        created = await ours.create()
+        simulator.control.pay(ours.trade_numbers()[0])
+        await ours.until(created.json["order_id"], "PAID")
+        await ours.request(
+            "POST",
+            f"/api/payments/binance/orders/{created.json['order_id']}/refunds",
+            body={"merchant_refund_id": "r1"},
+            headers={"idempotency-key": "r1"},
+        )
+        for is_halted in (False, True):  # the order is asked about, then it would be sent
+            (lease,) = await claim_due_refunds(ours.resources, limit=50)
+            if is_halted:
+                await _halt(other)
+            await advance_refund(ours.resources, lease=lease)
+
+        assert simulator.control.refunds == []

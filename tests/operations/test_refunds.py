@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from checkstand.simulator.records import RefundStatus
+from checkstand.simulator.settings import Settings as SimulatorSettings
 
 
 async def _paid(gateway: Any, **fields: Any) -> dict[str, Any]:
@@ -236,6 +237,66 @@ async def test_refund_is_not_sent_once_money_went_back_in_the_portal(gateway: An
     again = await _ask(gateway, order["order_id"], amount="5.00")
     assert (again.status, again.json["code"]) == (409, "refunded_elsewhere")
     assert [r.by_portal for r in gateway.simulator.control.refunds] == [True]
+
+
+@pytest.mark.parametrize(
+    "simulator",
+    [
+        SimulatorSettings(refund_query_is_current=True),
+        SimulatorSettings(refund_query_is_current=True, portal_refunds_use_attempts=True),
+    ],
+    indirect=True,
+)
+async def test_refund_is_not_sent_once_money_went_back_in_the_portal_beside_one_of_ours(
+    gateway: Any,
+) -> None:
+    order = await _paid(gateway)
+    await _ask(gateway, order["order_id"], amount="3.00")
+    await _until(gateway, order["order_id"], "SUCCEEDED")
+    gateway.simulator.control.refund(gateway.trade_numbers()[0], amount="4.00")
+
+    await _ask(gateway, order["order_id"], amount="5.00")
+
+    _, failed = await _until(gateway, order["order_id"], "SUCCEEDED", "FAILED")
+    assert "outside this gateway" in failed["failure"]
+    assert (await gateway.order(order["order_id"]))["anomalies"] == ["refunded_elsewhere"]
+    assert [r.by_portal for r in gateway.simulator.control.refunds] == [False, True]
+
+
+async def test_portal_refund_that_no_query_reveals_is_seen_in_the_answer_to_the_next(
+    gateway: Any,
+) -> None:
+    order = await _paid(gateway)
+    await _ask(gateway, order["order_id"], amount="3.00")
+    await _until(gateway, order["order_id"], "SUCCEEDED")
+    gateway.simulator.control.refund(gateway.trade_numbers()[0], amount="4.00")
+
+    await _ask(gateway, order["order_id"], amount="5.00")
+
+    await _until(gateway, order["order_id"], "SUCCEEDED", "SUCCEEDED")
+    assert (await gateway.order(order["order_id"]))["anomalies"] == ["refunded_elsewhere"]
+
+
+async def test_earlier_refund_that_cannot_be_asked_about_holds_up_the_next(gateway: Any) -> None:
+    order = await _paid(gateway)
+    await _ask(gateway, order["order_id"], amount="3.00")
+    await _until(gateway, order["order_id"], "SUCCEEDED")
+    deaf = gateway.simulator.control.faults.add(
+        "unknown_error", endpoint="/order/refund/query", times=None
+    )
+
+    await _ask(gateway, order["order_id"], amount="5.00")
+    lines: list[str] = []
+    while not any(line.startswith("/order/refund/query ") for line in lines):
+        await asyncio.sleep(0.05)
+        lines = [entry["summary"] for entry in await gateway.timeline(order["order_id"])]
+    for _ in range(10):
+        await gateway.simulator.control.advance(1)
+        await asyncio.sleep(0.05)
+    assert len(gateway.simulator.control.refunds) == 1
+    gateway.simulator.control.faults.remove(deaf.number)
+
+    await _until(gateway, order["order_id"], "SUCCEEDED", "SUCCEEDED", step=10)
 
 
 async def test_our_own_refund_is_no_portal_refund_when_the_order_is_asked_about(

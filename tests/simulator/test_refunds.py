@@ -217,3 +217,21 @@ async def test_refunding_is_passed_in_silence_where_the_switch_says_so(start: St
     await refund(shop, prepay_id, 5, "RF1")
 
     assert (await shop.query("T1"))["status"] == "PAID"
+
+
+async def test_query_says_what_went_back_as_of_that_refund_or_as_of_now_as_the_switch_says(
+    start: Start,
+) -> None:
+    told = []
+    for is_current in (False, True):
+        settings = Settings(
+            refund_query_is_current=is_current, portal_refunds_use_attempts=is_current
+        )
+        shop = await start(settings=settings)
+        prepay_id = await paid(shop)
+        await refund(shop, prepay_id, 5, "RF1")
+        shop.simulator.control.refund("T1", amount="4.00")
+        said = (await shop.call("/order/refund/query", {"refundRequestId": "RF1"})).data
+        told.append((said["refundedAmount"], said["refundAmount"], said["remainingAttempts"]))
+
+    assert told == [("5.00000000", "5.00000000", 9), ("9.00000000", "5.00000000", 8)]

@@ -419,3 +419,28 @@ def test_two_statements_cannot_have_one_name() -> None:
             statement(name, "SELECT 2")
     finally:
         del STATEMENTS[name]
+
+
+async def test_two_connections_are_left_to_whoever_has_a_reserve(open_database: Any) -> None:
+    quick = Patience(connection_seconds=0.2)
+    async with open_database(connections_max=4) as database:
+        done, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def hold(tx: Transaction) -> None:
+            await tx.row(_ME)
+            begun.release()
+            await done.wait()
+
+        holders = [asyncio.create_task(database.run(hold, name="hold")) for _ in range(12)]
+        for _ in range(2):
+            await begun.acquire()
+
+        with pytest.raises(DatabaseBusy):
+            await database.run(lambda tx: tx.row(_ME), name="general", patience=quick)
+        reserved = Patience(connection_seconds=0.2, has_reserve=True)
+        for _ in range(3):
+            assert await database.run(lambda tx: tx.row(_ME), name="notice", patience=reserved)
+
+        done.set()
+        await asyncio.gather(*holders)  # and everybody has his turn
+        assert await database.run(lambda tx: tx.row(_ME), name="general", patience=quick)

@@ -426,3 +426,35 @@ async def test_no_notice_whatever_makes_the_gateway_stumble(
     if answer.status == 200:
         assert answer.content in {SUCCESS, FAIL}
         assert answer.content == FAIL or (signs and not changes)
+
+
+async def test_notice_is_taken_in_while_everybody_else_waits_for_a_connection(
+    run_gateway: Any, empty_database_url: str
+) -> None:
+    async with run_gateway(with_worker=False) as gateway:
+        created = await gateway.create()
+        done = asyncio.Event()
+        tasks = [
+            asyncio.create_task(
+                gateway.resources.database.run(lambda _: done.wait(), name="slow request")
+            )
+            for _ in range(40)
+        ]
+        await asyncio.sleep(0.1)
+
+        gateway.simulator.control.pay(gateway.trade_numbers()[0])
+        connection = await asyncpg.connect(empty_database_url)
+        statuses: list[Any] = []
+        for _ in range(100):
+            if statuses := await connection.fetch(
+                "SELECT status FROM orders WHERE paid_at IS NOT NULL"
+            ):
+                break
+            await asyncio.sleep(0.02)
+        await connection.close()
+
+        assert [row["status"] for row in statuses] == ["PAID"]
+        assert not any(task.done() for task in tasks)
+        done.set()
+        await asyncio.gather(*tasks)
+        assert (await gateway.order(created.json["order_id"]))["status"] == "PAID"

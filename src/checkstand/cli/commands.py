@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from checkstand.cli.accounts import app as accounts
+from checkstand.cli.anomalies import anomalies
 from checkstand.cli.house import DONE, FAILED, INTERRUPTED, WRONG_USAGE
 from checkstand.cli.house import read_environment as _settings
 from checkstand.cli.house import run_work as _run
@@ -42,6 +43,7 @@ bench = App(name="bench", help="Measure ourselves against others, in a source ch
 accounts.command(limits)
 app.command(keys)
 app.command(accounts)
+app.command(anomalies)
 app.command(retention)
 app.command(backup)
 app.command(restore)
@@ -107,10 +109,15 @@ def serve(
 
 @app.command
 def worker() -> int:
-    """Do the background duties alone: ask Binance, deliver events, expire orders."""
+    """Do the background duties alone: ask Binance, deliver events, expire orders.
+
+    CHECKSTAND_PUBLIC_URL has to say where `serve` is reached: Binance is told with every code.
+    """
     settings = _settings()
-    from checkstand.app import building_house
+    from checkstand.app import building_house, see_to_worker_address
     from checkstand.jobs.worker import running_worker
+
+    see_to_worker_address(settings)
 
     async def go() -> int:
         async with building_house(settings) as resources, running_worker(resources):

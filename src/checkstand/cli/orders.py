@@ -61,7 +61,7 @@ def show(order: OrderId, /, *, as_json: AsJson = False) -> int:
             f"{', held' if p['held'] else ''}, {p['refunded_amount']} gone back"
             for p in facts["payments"]
         ]
-        lines += [f"  {_anomaly_line(anomaly)}" for anomaly in facts["anomaly_details"]]
+        lines += [f"  {anomaly_line(anomaly)}" for anomaly in facts["anomaly_details"]]
         _print(facts, as_json=as_json, lines=lines)
 
     return in_the_house(tell)
@@ -208,7 +208,8 @@ def _headline(case: "Case") -> str:
     )
 
 
-def _anomaly_line(anomaly: dict[str, Any]) -> str:
+def anomaly_line(anomaly: dict[str, Any]) -> str:
+    """Say what is odd, and how it ended or may end."""
     how = (
         f"open; resolve by {', '.join(anomaly['resolutions'])}"
         if anomaly["is_open"]

@@ -48,6 +48,7 @@ class Refund:
     status: RefundStatus = RefundStatus.REQUESTED
     is_elsewhere: bool = False  # made in Binance's portal: recorded here, never sent by us
     checked_at: datetime | None = None  # when Binance was asked about the order before the send
+    compared_at: datetime | None = None  # when it was asked about an earlier refund, or had none
     sends: int = 0  # recorded before they were sent
     last_sent_at: datetime | None = None
     in_doubt: bool = False  # an earlier send may have landed, so a refusal now is not a no
@@ -69,10 +70,14 @@ class Refund:
     approved_at: datetime | None = None
 
     @property
+    def is_unapproved(self) -> bool:
+        """Say whether a second person has to approve it and has not: it is never sent so."""
+        return self.approval_reason is not None and self.approved_at is None
+
+    @property
     def awaits_approval(self) -> bool:
-        """Say whether it waits for a second person, and so is not sent."""
-        unsent = self.status is RefundStatus.REQUESTED
-        return unsent and self.approval_reason is not None and self.approved_at is None
+        """Say whether it waits for a second person."""
+        return self.status is RefundStatus.REQUESTED and self.is_unapproved
 
     @property
     def may_have_gone(self) -> bool:

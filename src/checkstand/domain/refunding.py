@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from checkstand.domain import strangers
 from checkstand.domain.anomaly import AnomalyKind
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
@@ -50,6 +51,7 @@ class RefundStep(StrEnum):
     """What a worker does with a refund that is due."""
 
     CHECK = "check"  # ask about the order first: a refund in the portal tells nobody
+    COMPARE = "compare"  # ask about an earlier refund of ours: one beside it hides behind it
     SEND = "send"  # send it, again under the same number if it was sent before
     ASK = "ask"  # query it
 
@@ -65,7 +67,7 @@ class Obstacle:
 
 def find_obstacle(case: Case, payment: Payment, amount: Decimal) -> Obstacle | None:
     """Say why this much of a payment cannot be asked back now; None when it can."""
-    if is_refunded_elsewhere(case, payment.attempt_id):
+    if strangers.is_refunded_elsewhere(case, payment.attempt_id):
         return Obstacle(
             "refunded_elsewhere",
             "money of this payment went back outside this gateway; resolve that anomaly first",
@@ -95,12 +97,6 @@ def find_obstacle(case: Case, payment: Payment, amount: Decimal) -> Obstacle | N
     return None
 
 
-def is_refunded_elsewhere(case: Case, attempt_id: UUID) -> bool:
-    """Say whether money of an attempt went back without us, and nobody has settled that yet."""
-    known = case.anomalies_of(attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
-    return any(anomaly.is_open for anomaly in known)
-
-
 def attempts_left(case: Case, payment: Payment, *, besides: UUID | None = None) -> int:
     """Say how many more refunds of this payment Binance takes: the least anybody claims."""
     known = [r for r in case.refunds_of(payment.payment_id) if r.refund_id != besides]
@@ -128,10 +124,46 @@ def request(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     return _line_up(decided, refund.payment_id, now=now)
 
 
+def find_obstacle_to_approval(refund: Refund) -> Obstacle | None:
+    """Say why nobody can let a refund go now; None when somebody can."""
+    if refund.is_unapproved and refund.status in IN_FLIGHT | {RefundStatus.REQUESTED}:
+        return None
+    return _waits_for_nobody(refund)
+
+
+def find_obstacle_to_denial(refund: Refund) -> Obstacle | None:
+    """Say why a refund cannot be ended by a person's word now; None when it can.
+
+    Story: it was approved and sent, and a restored database has forgotten both. Who denies it now
+    would free money that went back.
+    """
+    if refund.is_open and refund.in_doubt:
+        return Obstacle(
+            "refund_in_doubt",
+            "this refund may have been sent to Binance already, so its money stays set aside; "
+            "Binance is asked about it: deny it when it is REQUESTED again, which says that "
+            "Binance has no such refund",
+            "refund_id",
+        )
+    return None if refund.awaits_approval else _waits_for_nobody(refund)
+
+
+def _waits_for_nobody(refund: Refund) -> Obstacle:
+    sentence = f"the refund is {refund.status} and waits for nobody's approval"
+    return Obstacle("refund_not_waiting", sentence, "refund_id")
+
+
 def approve(decision: Decision, refund: Refund, *, by: str, now: datetime) -> Decision:
-    """Let a refund go that waited for a second person."""
+    """Let a refund go that `find_obstacle_to_approval` has nothing against."""
+    in_flight = refund.status in IN_FLIGHT  # in doubt, and asked about until now
     decided = decision.with_refund(
-        replace(refund, approved_by=by, approved_at=now, failure=None)
+        replace(
+            refund,
+            approved_by=by,
+            approved_at=now,
+            failure=None,
+            due_at=now if in_flight else refund.due_at,
+        )
     ).note(
         actor="merchant",
         reason=f"the refund of {refund.amount} was approved by {by}",
@@ -142,15 +174,18 @@ def approve(decision: Decision, refund: Refund, *, by: str, now: datetime) -> De
 
 
 def deny(decision: Decision, refund: Refund, *, by: str, now: datetime) -> Decision:
-    """End a refund that waited for a second person, and give back what was set aside for it."""
+    """End a refund that `find_obstacle_to_denial` has nothing against; free its money."""
     return _fail(decision, refund, f"denied by {by}", now=now)
 
 
 def next_step(refund: Refund) -> RefundStep:
     """Decide from the row alone, so that whoever comes after a crash decides the same."""
     if refund.status is RefundStatus.REQUESTED:
-        return RefundStep.CHECK if refund.checked_at is None else RefundStep.SEND
-    if refund.status in IN_FLIGHT and refund.last_absent_at is not None:
+        if refund.checked_at is None:
+            return RefundStep.CHECK
+        return RefundStep.COMPARE if refund.compared_at is None else RefundStep.SEND
+    absent = refund.status in IN_FLIGHT and refund.last_absent_at is not None
+    if absent and not refund.is_unapproved:
         return RefundStep.SEND  # the number is the same, so it can at most be repeated
     return RefundStep.ASK
 
@@ -200,9 +235,37 @@ def note_check(decision: Decision, refund_id: UUID, *, now: datetime) -> Decisio
     refund = decision.case.refund(refund_id)
     if refund.status is not RefundStatus.REQUESTED:
         return decision
-    if is_refunded_elsewhere(decision.case, refund.attempt_id):
+    if strangers.is_refunded_elsewhere(decision.case, refund.attempt_id):
         return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
-    return decision.with_refund(replace(refund, checked_at=now, asks=0, due_at=now))
+    checked = replace(refund, checked_at=now, compared_at=None, asks=0, due_at=now)
+    if find_to_compare(decision.case, checked) is None:
+        checked = replace(checked, compared_at=now)
+    return decision.with_refund(checked)
+
+
+def find_to_compare(case: Case, refund: Refund) -> Refund | None:
+    """Find the earlier refund of ours that Binance is asked about before this one is sent.
+
+    The newest that it took. With it the order is REFUNDED whether or not more went back.
+    """
+    taken = [
+        other
+        for other in case.refunds_of(refund.payment_id)
+        if other.refund_id != refund.refund_id
+        and other.status in {RefundStatus.PENDING, RefundStatus.SUCCEEDED}
+        and not other.is_elsewhere
+    ]
+    return max(taken, key=lambda r: (r.last_sent_at or r.requested_at, r.refund_id), default=None)
+
+
+def note_comparison(decision: Decision, refund_id: UUID, *, now: datetime) -> Decision:
+    """Go on to the send after Binance was asked about an earlier refund; unless it told of more."""
+    refund = decision.case.refund(refund_id)
+    if refund.status is not RefundStatus.REQUESTED:
+        return decision
+    if strangers.is_refunded_elsewhere(decision.case, refund.attempt_id):
+        return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
+    return decision.with_refund(replace(refund, compared_at=now, asks=0, due_at=now))
 
 
 def note_silence(decision: Decision, refund_id: UUID, *, sent: bool, now: datetime) -> Decision:
@@ -243,7 +306,7 @@ def apply(
             decided = _refused(decision, refund, report, now=now)
         case _:
             decided = decision.with_refund(_heard(refund, now=now))
-    decided = _look_for_strangers(decided, refund, report, now=now)
+    decided = strangers.look_for_strangers(decided, refund, report, now=now)
     decided = settle_returned(decided, decided.case.payment(refund.payment_id), given=given)
     return _line_up(decided, refund.payment_id, now=now)
 
@@ -380,10 +443,12 @@ def _absent(decision: Decision, refund: Refund, report: RefundReport, *, now: da
             absences=0,
             asks=0,
             checked_at=None,  # much may have happened since
-            due_at=now,
+            due_at=None if asked.is_unapproved else now,
         )
         return decision.with_refund(clean)
     due_at = stepped(_UNKNOWN_SECONDS, asked.sends - 1, _UNKNOWN_EVERY, now=now)
+    if asked.is_unapproved:  # nobody sends it again: there is nothing to learn before the proof
+        due_at = max(due_at, sent_at + ABSENCE_MARGIN)
     return decision.with_refund(replace(asked, asks=asked.asks + 1, due_at=due_at))
 
 
@@ -413,48 +478,19 @@ def _refused(
     return _fail(decision, refund, report.word, now=now, reference=report.reference)
 
 
-def _look_for_strangers(
-    decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
-) -> Decision:
-    """Notice that more has gone back in all than ours explain: a refund in the portal."""
-    if report.returned_in_all is None:
-        return decision
-    # One that failed may have been counted while it was under way: no stranger for that.
-    ours = sum(
-        (
-            max(r.amount.amount, r.returned or Decimal(0))
-            for r in decision.case.refunds_of(refund.payment_id)
-            if r.may_have_gone
-        ),
-        Decimal(0),
-    )
-    known = decision.case.anomalies_of(refund.attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
-    if report.returned_in_all <= ours or any(anomaly.is_open for anomaly in known):
-        return decision
-    detail = (
-        f"Binance says {render_amount(report.returned_in_all)} went back in all, "
-        f"and refunds of ours explain {render_amount(ours)}"
-    )
-    attempt = decision.case.attempt(refund.attempt_id)
-    return decision.open_anomaly(
-        AnomalyKind.REFUNDED_ELSEWHERE,
-        attempt,
-        detail=detail,
-        reference=report.reference,
-        at=now,
-        fact=f"{render_amount(report.returned_in_all.normalize())} in all" if known else None,
-    )
-
-
 def _line_up(decision: Decision, payment_id: UUID, *, now: datetime) -> Decision:
     """Let the oldest waiting refund of a payment go when none is on its way."""
     refunds = decision.case.refunds_of(payment_id)
     if any(refund.status in IN_FLIGHT for refund in refunds):
         return decision
-    first = next(
-        (r for r in refunds if r.status is RefundStatus.REQUESTED and not r.awaits_approval), None
-    )
-    if first is None or first.due_at is not None:
+    waiting = [r for r in refunds if r.status is RefundStatus.REQUESTED]
+    first = next((r for r in waiting if r.in_doubt or not r.awaits_approval), None)
+    if first is None:
+        return decision
+    if first.awaits_approval:  # it may have been sent, and only asking tells
+        asked = replace(first, status=RefundStatus.UNKNOWN, asks=0, due_at=now)
+        return decision.with_refund(asked)
+    if first.due_at is not None:
         return decision
     return decision.with_refund(replace(first, due_at=now))
 

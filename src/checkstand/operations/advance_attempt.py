@@ -18,6 +18,7 @@ from checkstand.domain import settlement
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.schedule import NextStep, next_look, next_step
+from checkstand.operations.begin_call import AccountHalted, begin_call
 from checkstand.operations.resources import Resources
 from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome
@@ -97,14 +98,14 @@ async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None
             decision = settlement.follow(decision.with_attempt(released), given=given)
             await cases.save(tx, [decision], public_url=resources.policy.public_url)
             return None
-        is_new = await calls.begin(
+        is_new = await begin_call(
             tx,
             account_id=lease.account_id,
             call_id=call_id,
             order_id=lease.order_id,
             attempt_id=lease.attempt_id,
             endpoint=_ENDPOINTS[planned],
-            started_at=given.now,
+            now=given.now,
         )
         if not is_new:
             # Our own commit, whose acknowledgement was lost: whoever has the lease next goes on.
@@ -113,7 +114,10 @@ async def plan_call(resources: Resources, *, lease: Lease) -> PlannedCall | None
         await cases.save(tx, [decision], public_url=resources.policy.public_url)
         return PlannedCall(lease=lease, call_id=call_id, step=planned, case=decision.case)
 
-    return await resources.database.run(step, name="plan_call")
+    try:
+        return await resources.database.run(step, name="plan_call")
+    except AccountHalted:
+        return None  # it was stopped after the lease was taken; nobody takes another
 
 
 def note_sending(attempt: Attempt, step: NextStep, *, now: datetime) -> Attempt:

@@ -1,4 +1,4 @@
-"""Do the next thing with one refund under its lease: check the order, send, or ask.
+"""Do the next thing with one refund under its lease: check the order, compare, send, or ask.
 
 Three phases, as with an attempt: a transaction that writes down what is about to be sent, the
 call with nothing held, a transaction that accepts what Binance said. Whoever comes after a
@@ -13,6 +13,7 @@ from checkstand.domain import refunding, settlement
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
+from checkstand.operations.begin_call import AccountHalted, begin_call
 from checkstand.operations.resources import Resources
 from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
@@ -21,6 +22,7 @@ from checkstand.storage.database import Step, Transaction
 
 _ENDPOINTS: Final = {
     RefundStep.CHECK: "/v2/order/query",
+    RefundStep.COMPARE: "/order/refund/query",
     RefundStep.SEND: "/order/refund",
     RefundStep.ASK: "/order/refund/query",
 }
@@ -48,6 +50,14 @@ class _Planned:
     @property
     def refund(self) -> Refund:
         return self.case.refund(self.lease.refund_id)
+
+    @property
+    def earlier(self) -> Refund:
+        """The refund of ours that is asked about before this one is sent."""
+        found = refunding.find_to_compare(self.case, self.refund)
+        if found is None:
+            raise AssertionError("a comparison is planned where there is something to compare")
+        return found
 
     @property
     def reference(self) -> str:
@@ -84,6 +94,12 @@ async def advance_refund(resources: Resources, *, lease: RefundLease) -> None:
         answer = await resources.provider.query(attempt, reference=planned.reference)
         await _record_check(resources, planned, answer)
         return
+    if planned.step is RefundStep.COMPARE:
+        said = await resources.provider.query_refund(
+            planned.earlier, attempt, reference=planned.reference
+        )
+        await _record_comparison(resources, planned, said)
+        return
     if planned.step is RefundStep.SEND:
         said = await resources.provider.refund(
             planned.refund,
@@ -115,14 +131,19 @@ async def _plan(resources: Resources, *, lease: RefundLease) -> _Planned | None:
             if decision.case.refund(lease.refund_id).status is not RefundStatus.SENT:
                 await _save(tx, resources, _released(decision, lease))
                 return None
-        is_new = await calls.begin(
+        if planned is RefundStep.COMPARE and refunding.find_to_compare(case, refund) is None:
+            # It failed since the order was asked about: what that said is all there is.
+            decision = refunding.note_comparison(decision, refund.refund_id, now=now)
+            await _save(tx, resources, _released(decision, lease))
+            return None
+        is_new = await begin_call(
             tx,
             account_id=lease.account_id,
             call_id=call_id,
             order_id=lease.order_id,
             attempt_id=refund.attempt_id,
             endpoint=_ENDPOINTS[planned],
-            started_at=now,
+            now=now,
         )
         if not is_new:
             # Our own commit, whose acknowledgement was lost: whoever has the lease next goes on.
@@ -130,7 +151,10 @@ async def _plan(resources: Resources, *, lease: RefundLease) -> _Planned | None:
         await _save(tx, resources, decision)
         return _Planned(lease=lease, call_id=call_id, step=planned, case=decision.case)
 
-    planned = await resources.database.run(step, name="plan_refund")
+    try:
+        planned = await resources.database.run(step, name="plan_refund")
+    except AccountHalted:
+        return None  # it was stopped after the lease was taken; nobody takes another
     resources.deliveries_wake.up()
     return planned
 
@@ -154,6 +178,29 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
         else:
             decision = settlement.apply(decision, attempt.attempt_id, answer.report, given=given)
             decision = refunding.note_check(decision, refund.refund_id, now=given.now)
+        await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
+
+    await _run(resources, step)
+
+
+async def _record_comparison(resources: Resources, planned: _Planned, answer: RefundAnswer) -> None:
+    """Accept what Binance said of an earlier refund, and send unless it tells of a stranger's."""
+    lease = planned.lease
+    given = resources.circumstances(lease.account_id)
+    now = given.now
+
+    async def step(tx: Transaction) -> None:
+        case = await _lock(tx, lease)
+        await resources.budget.hear(
+            tx, lease.account_id, answer.trouble, reason=answer.summary, now=now
+        )
+        decision = Decision.nothing(case)
+        if answer.report is None:
+            decision = refunding.note_silence(decision, lease.refund_id, sent=False, now=now)
+        else:
+            earlier = planned.earlier.refund_id
+            decision = refunding.apply(decision, earlier, answer.report, given=given)
+            decision = refunding.note_comparison(decision, lease.refund_id, now=now)
         await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
 
     await _run(resources, step)

@@ -11,7 +11,7 @@ from checkstand.domain.settlement import Circumstances
 from checkstand.errors import NotFound
 from checkstand.operations.resources import Resources
 from checkstand.storage import acts, cases
-from checkstand.storage.database import Transaction
+from checkstand.storage.database import Step, Transaction
 
 Decide = Callable[[Case, Circumstances], Decision]
 
@@ -40,6 +40,23 @@ async def change_order(
     What `decide` raises is the caller's, and nothing is written then. With a `deed` it is kept
     who did it; a deed that changed nothing was none.
     """
+    step = plan_change(
+        resources, account_id=account_id, order_id=order_id, decide=decide, deed=deed
+    )
+    case = await resources.database.run(step, name=name)
+    wake_after_change(resources)
+    return case
+
+
+def plan_change(
+    resources: Resources,
+    *,
+    account_id: UUID,
+    order_id: UUID,
+    decide: Decide,
+    deed: Deed | None = None,
+) -> Step[Case]:
+    """Make the step of a change, for whoever has more to do in its transaction."""
     act_id = resources.ids.new()
     given = resources.circumstances(account_id)
     key = (account_id, order_id)
@@ -54,10 +71,13 @@ async def change_order(
             await acts.record(tx, _act(deed, act_id, case, at=given.now))
         return decision.case
 
-    case = await resources.database.run(step, name=name)
+    return step
+
+
+def wake_after_change(resources: Resources) -> None:
+    """Let what a change left to do be done at once."""
     resources.attempts_wake.up()
     resources.deliveries_wake.up()
-    return case
 
 
 def _act(deed: Deed, act_id: UUID, case: Case, *, at: datetime) -> Act:

@@ -22,7 +22,7 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import Order, OrderStatus, Terms
 from checkstand.domain.schedule import NextStep
 from checkstand.domain.view import render_links, render_order
-from checkstand.errors import Conflict, ProviderUnavailable
+from checkstand.errors import Conflict
 from checkstand.operations.advance_attempt import (
     Lease,
     PlannedCall,
@@ -33,10 +33,11 @@ from checkstand.operations.advance_attempt import (
     wake_others,
 )
 from checkstand.operations.answer_once import StoredAnswer, answered_before
+from checkstand.operations.begin_call import begin_call
 from checkstand.operations.limit_book import check_new_order
 from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer
-from checkstand.storage import attempts, calls, cases, idempotency, orders
+from checkstand.storage import attempts, cases, idempotency, orders
 from checkstand.storage.database import Transaction
 from checkstand.storage.idempotency import Claim, ClaimOutcome, KeyedRequest
 
@@ -66,7 +67,8 @@ async def create_order(
 
     Raises Conflict for a key that is running or was used for something else, for a
     merchant_order_id that stands for other terms, and for a cart that has a live order. Raises
-    Refused for a new order that is against a limit of the account.
+    Refused for a new order that is against a limit of the account, and AccountHalted for one of
+    an account that is stopped.
     """
     request = KeyedRequest(
         account_id=account_id,
@@ -94,11 +96,6 @@ async def create_order(
 
 async def _begin(resources: Resources, *, request: KeyedRequest, terms: Terms) -> _Begun:
     account = resources.accounts.get(request.account_id)
-    if account.halted_reason is not None:
-        # With another merchant's key the shopper's money would go to him.
-        raise ProviderUnavailable(
-            "account_halted", f"this account is stopped: {account.halted_reason}"
-        )
     given = resources.circumstances(request.account_id)
     order = Order(
         account_id=request.account_id,
@@ -150,14 +147,14 @@ async def _intend(
         lease_until=given.now + resources.provider_lease,
     )
     await attempts.insert(tx, [attempt])
-    await calls.begin(
+    await begin_call(
         tx,
         account_id=order.account_id,
         call_id=call_id,
         order_id=order.order_id,
         attempt_id=attempt.attempt_id,
         endpoint="/v3/order",
-        started_at=given.now,
+        now=given.now,
     )
     return _to_submit(Case(order=order, attempts=(attempt,)), request, call_id=call_id)
 

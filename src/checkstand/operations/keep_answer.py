@@ -1,7 +1,8 @@
 """Keep the answer of a request that changes something under its key, around whatever it does.
 
 For requests that are safe to repeat by themselves: what a crash leaves unanswered is done again by
-whoever repeats it. A create and a refund are not, and keep their answers in their own transactions.
+whoever repeats it. A create, a refund and a renewal are not, and keep their answers in their own
+transactions.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Renew an order's code: the old one is closed first, so that never two can be paid."""
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from checkstand.domain import settlement
@@ -10,10 +11,19 @@ from checkstand.domain.attempt import SHORTEST_LIFE, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.order import UNPAID, OrderStatus
 from checkstand.domain.settlement import Circumstances
+from checkstand.domain.view import render_links, render_order
 from checkstand.errors import Conflict, Refused
-from checkstand.operations.change_order import Deed, change_order
+from checkstand.operations.answer_once import StoredAnswer, answer_once
+from checkstand.operations.change_order import Deed, plan_change, wake_after_change
 from checkstand.operations.resources import Resources
-from checkstand.storage.database import UniqueViolation
+from checkstand.storage import cases
+from checkstand.storage.database import Step, Transaction, UniqueViolation
+from checkstand.storage.idempotency import KeyedRequest
+
+T = TypeVar("T")
+
+ROUTE: Final = "renew"
+ACCEPTED: Final = 202
 
 _ONE_LIVE_PER_CART: Final = "orders_one_live_per_cart"
 
@@ -32,7 +42,63 @@ async def renew_order(
     at first; a shopper renews only while the order lives. Raises NotFound, Refused for an order
     that is over, paid, or being paid, and Conflict when its cart has another live order by now.
     """
+    change = _plan(
+        resources, account_id=account_id, order_id=order_id, expires_in=expires_in, doer=doer
+    )
+    return await _run(resources, change)
 
+
+async def renew_order_once(
+    resources: Resources,
+    *,
+    account_id: UUID,
+    order_id: UUID,
+    key: str,
+    request_hash: bytes,
+    expires_in: timedelta | None = None,
+    doer: Doer = SHOP,
+) -> StoredAnswer:
+    """Renew as `renew_order` does, once under one key, whatever crashes; answer with the order.
+
+    A replay tells what was answered at first, with the links as they are now. Raises Conflict for
+    a key that was used for something else, and what `renew_order` raises.
+    """
+    request = KeyedRequest(
+        account_id=account_id,
+        route=ROUTE,
+        key=key,
+        request_hash=request_hash,
+        owner=resources.ids.new(),
+    )
+    now = resources.clock.now()
+    change = _plan(
+        resources, account_id=account_id, order_id=order_id, expires_in=expires_in, doer=doer
+    )
+
+    async def step(tx: Transaction) -> StoredAnswer:
+        async def work() -> StoredAnswer:
+            case = await change(tx)
+            body = render_order(case, public_url=resources.policy.public_url)
+            return StoredAnswer(status=ACCEPTED, body=body)
+
+        answer = await answer_once(tx, request, now=now, work=work)
+        if not answer.replayed:
+            return answer
+        place = (account_id, order_id)
+        case = (await cases.get_many(tx, [place]))[place]
+        return replace(answer, body={**answer.body, **render_links(case)})
+
+    return await _run(resources, step)
+
+
+def _plan(
+    resources: Resources,
+    *,
+    account_id: UUID,
+    order_id: UUID,
+    expires_in: timedelta | None,
+    doer: Doer,
+) -> Step[Case]:
     def decide(case: Case, given: Circumstances) -> Decision:
         if doer.actor != SHOPPER.actor and _can_revive(case):
             return _revive(case, given, expires_in=expires_in, doer=doer)
@@ -44,15 +110,18 @@ async def renew_order(
             )
         return _decide(case, given)
 
+    return plan_change(
+        resources,
+        account_id=account_id,
+        order_id=order_id,
+        decide=decide,
+        deed=Deed(doer=doer, what="renew the code"),
+    )
+
+
+async def _run(resources: Resources, step: Step[T]) -> T:
     try:
-        return await change_order(
-            resources,
-            account_id=account_id,
-            order_id=order_id,
-            decide=decide,
-            name="renew_order",
-            deed=Deed(doer=doer, what="renew the code"),
-        )
+        done = await resources.database.run(step, name="renew_order")
     except UniqueViolation as error:
         if error.constraint_name != _ONE_LIVE_PER_CART:
             raise
@@ -61,6 +130,8 @@ async def renew_order(
             "the order's cart has another order that can be paid by now; cancel that one first",
             field="cart_id",
         ) from error
+    wake_after_change(resources)
+    return done
 
 
 def _can_revive(case: Case) -> bool:

@@ -32,7 +32,7 @@ from checkstand.storage.notices import KnownNotice, NoticeMark, NoticeOutcome, S
 #: Binance is not kept waiting by one order that somebody holds, nor by a database in trouble. The
 #: second run is for a commit whose acknowledgement was lost, or a connection that had died idle.
 NOTICE_PATIENCE: Final = Patience(
-    lock_ms=200, statement_ms=2_000, connection_seconds=2.0, tries_lost=2
+    lock_ms=200, statement_ms=2_000, connection_seconds=2.0, tries_lost=2, has_reserve=True
 )
 #: The types whose id is that of an order at Binance.
 _ABOUT_ORDERS: Final = frozenset({"PAY", "PAY_REFUND"})

@@ -1,8 +1,8 @@
 """Refunds: out of the merchant's wallet, at most ten asked for per order.
 
 A refund takes the money at once, is pending for a moment, and ends in success or, by a fault,
-in failure, which gives the money back. Refunds made by hand in the portal tell nobody and use
-up no attempt (the latter is a guess).
+in failure, which gives the money back. Refunds made by hand in the portal tell nobody; whether
+they use up an attempt is a setting.
 """
 
 from dataclasses import dataclass, replace
@@ -56,12 +56,26 @@ def query_refund(world: World, merchant: Merchant, body: Body) -> object:
     found = world.store.refunds.get((merchant.merchant_id, body["refundRequestId"]))
     if found is None:
         raise Rejection("400202")  # no code for an unknown refund is documented
+    if world.settings.refund_query_is_current:
+        found = _as_of_now(world, found)
     return {
         **_info(world, found),
         "refundedCommission": amounts.as_text(found.refunded_commission),
         "refundCommission": amounts.as_text(found.commission),
         "refundStatus": found.status,
     }
+
+
+def _as_of_now(world: World, refund: Refund) -> Refund:
+    """Bring what a refund says of its order's other refunds up to date."""
+    order = world.store.orders[refund.prepay_id]
+    counted = [r for r in world.store.list_refunds(refund.prepay_id) if _counts(r)]
+    return replace(
+        refund,
+        refunded_amount=sum((r.amount for r in counted), Decimal()),
+        refunded_commission=sum((r.commission for r in counted), Decimal()),
+        remaining_attempts=world.settings.refund_attempts_max - order.refund_attempts,
+    )
 
 
 def refund_in_portal(world: World, order: Order, amount: Decimal | None) -> Refund:
@@ -95,7 +109,8 @@ def _accept(world: World, order: Order, wish: _Wish) -> Refund:
     purse = wallets.funding(order.merchant_id, payment.currency)
     if world.store.balances[purse] < amount - commission:
         raise Rejection("400304")
-    attempts = order.refund_attempts + (0 if wish.by_portal else 1)
+    uses_attempt = not wish.by_portal or world.settings.portal_refunds_use_attempts
+    attempts = order.refund_attempts + uses_attempt
     refund = world.store.put_refund(
         Refund(
             merchant_id=order.merchant_id,

@@ -72,6 +72,8 @@ class Settings:
     refund_delay_ms: int = 100  # from REFUND_PENDING to its end
     refund_attempts_max: int = 10
     shows_refunding: bool = True  # whether orders pass visibly through REFUNDING is uncertain
+    refund_query_is_current: bool = False  # its sums and attempts: of now, or of that refund
+    portal_refunds_use_attempts: bool = False  # nothing is documented
     payer_opening_balance: Decimal = Decimal(100_000)  # of every coin
     transfer_delay_ms: int = 0  # PROCESS until then; 0: done when it is answered
     payout_delay_ms: int = 100  # from ACCEPTED to PROCESSING, and from there to the end

@@ -1,17 +1,19 @@
 """Calls to Binance: written before they are sent where they may have an effect there."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from checkstand.storage.database import Transaction, statement
 
+#: Whether the account is stopped comes with it: what a process remembers of that may be old.
 _INSERT = statement(
     "calls.insert",
     """
     INSERT INTO calls (account_id, call_id, order_id, attempt_id, endpoint, started_at)
     VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT DO NOTHING
-    RETURNING call_id
+    RETURNING (SELECT a.halted_reason FROM accounts a WHERE a.account_id = $1) AS halted_reason
     """,
 )
 
@@ -39,6 +41,14 @@ _RECENT_QUERIES = statement(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What came of writing down a call."""
+
+    is_new: bool  # else it was written before: a commit of our own, not heard of
+    halted_reason: str | None = None  # why the account is stopped, if it is
+
+
 async def begin(
     tx: Transaction,
     *,
@@ -48,10 +58,10 @@ async def begin(
     attempt_id: UUID,
     endpoint: str,
     started_at: datetime,
-) -> bool:
-    """Write down that a call is about to be sent; False when that is written already."""
+) -> Begun:
+    """Write down that a call is about to be sent."""
     row = await tx.row(_INSERT, account_id, call_id, order_id, attempt_id, endpoint, started_at)
-    return row is not None
+    return Begun(is_new=row is not None, halted_reason=row["halted_reason"] if row else None)
 
 
 async def end(

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -53,6 +54,8 @@ _COMMITTED: Final = (
 #: A server that stopped answering altogether is given up after this: longer than any statement
 #: may take by the server's own limit, which it would keep if it could.
 _SILENCE_SECONDS: Final = 20.0
+#: Connections kept back for notices: one for their group, one for the lane beside it.
+_RESERVED: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Patience:
     statement_ms: int = 15_000  # one statement
     connection_seconds: float = 5.0  # a free connection
     tries_lost: int = 5  # runs of a step whose connection is lost, the first included
+    has_reserve: bool = False  # it may use the connections that everybody else leaves free
 
     @property
     def silence_seconds(self) -> float | None:
@@ -167,8 +171,11 @@ class Database:
         options: Mapping[str, Any],
         *,
         session_has_limits: bool,
+        turns: int | None = None,
     ) -> None:
         self._pool = pool
+        # Of callers without a reserve; None: as many as the pool has connections.
+        self._turns = None if turns is None else asyncio.Semaphore(turns)
         self._observer = observer
         self._options = options  # with which connections are made
         self._session_has_limits = session_has_limits
@@ -207,7 +214,13 @@ class Database:
             raise DatabaseUnavailable(
                 "database_unavailable", f"cannot open the database: {error}"
             ) from error
-        return cls(pool, observer, options, session_has_limits=not behind_pgbouncer)
+        return cls(
+            pool,
+            observer,
+            options,
+            session_has_limits=not behind_pgbouncer,
+            turns=max(1, connections_max - _RESERVED),
+        )
 
     def move_to(self, url: str) -> None:
         """Make connections to another address from now on: a server that was started again."""
@@ -253,14 +266,14 @@ class Database:
 
     async def learn_time(self, clock: HostClock) -> None:
         """Bring a host's clock onto the database's, on which due times and leases are kept."""
-        async with self._pool.acquire() as connection:
+        async with self._connection(PATIENT) as connection:
             await connection.fetchval("SELECT 1")  # the connection is warm before we measure
             asked_at = clock.host_now()
             theirs: datetime = await connection.fetchval("SELECT clock_timestamp()")
             clock.learn(asked_at=asked_at, answered_at=clock.host_now(), theirs=theirs)
 
     async def _once(self, step: Step[T], *, name: str, patience: Patience, snapshot: bool) -> T:
-        async with self._pool.acquire(timeout=patience.connection_seconds) as connection:
+        async with self._connection(patience) as connection:
             await connection.execute(self._begin(patience, snapshot=snapshot))
             try:
                 silence = patience.silence_seconds
@@ -280,6 +293,27 @@ class Database:
             self._observer.after(f"commit {name}")
             return result
 
+    @asynccontextmanager
+    async def _connection(self, patience: Patience) -> AsyncIterator[Any]:
+        """Take a free connection, or wait for one. Raises TimeoutError.
+
+        Story: thirty requests wait for locked orders, and a notice that no connection is left for
+        would be answered FAIL and sent again.
+        """
+        seconds = patience.connection_seconds
+        turns = None if patience.has_reserve else self._turns
+        if turns is None:
+            async with self._pool.acquire(timeout=seconds) as connection:
+                yield connection
+            return
+        async with asyncio.timeout(seconds):
+            await turns.acquire()
+        try:
+            async with self._pool.acquire(timeout=seconds) as connection:
+                yield connection
+        finally:
+            turns.release()
+
     def _begin(self, patience: Patience, *, snapshot: bool) -> str:
         """Write how a transaction begins: one round trip, and nothing left on the session.
 
@@ -296,7 +330,7 @@ class Database:
         return f"BEGIN ISOLATION LEVEL {level}{_COMMITTED}{limits}"
 
     async def _reading(self, step: Step[T], *, snapshot: bool) -> T:
-        async with self._pool.acquire(timeout=PATIENT.connection_seconds) as connection:
+        async with self._connection(PATIENT) as connection:
             if not snapshot:
                 return await step(Transaction(connection, self._observer))
             async with connection.transaction(isolation="repeatable_read", readonly=True):

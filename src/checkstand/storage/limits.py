@@ -75,7 +75,8 @@ _OF_DAY = statement(
       FROM refunds
      WHERE account_id = $1 AND currency = $2 AND requested_at > $3
        AND status <> 'FAILED' AND NOT is_elsewhere
-       AND (approval_reason IS NULL OR approved_at IS NOT NULL)
+       AND (approval_reason IS NULL OR approved_at IS NOT NULL OR in_doubt
+            OR status <> 'REQUESTED')
     """,
 )
 

@@ -103,23 +103,27 @@ _DOUBT_REFUNDS = statement(
     """
     UPDATE refunds
        SET in_doubt = true, sends = greatest(sends, 1), checked_at = $2,
+           compared_at = $2,
            last_sent_at = coalesce(last_sent_at, $2), lease_owner = NULL, lease_until = NULL
      WHERE account_id = $1 AND status IN ('REQUESTED', 'SENT', 'UNKNOWN') AND NOT is_elsewhere
     """,
 )
-#: The one whose turn it is may be on its way: it is asked about before it is sent again.
+#: The one whose turn it is may be on its way: it is asked about before it is sent again. So may one
+#: that waits for a second person, who may have approved it since.
 _ASK_REFUNDS = statement(
     "recoveries.ask_refunds",
     """
     UPDATE refunds r SET status = 'UNKNOWN', due_at = $2
-     WHERE r.account_id = $1 AND r.status = 'REQUESTED' AND r.due_at IS NOT NULL
+     WHERE r.account_id = $1 AND r.status = 'REQUESTED'
+       AND (r.due_at IS NOT NULL OR (r.approval_reason IS NOT NULL AND r.approved_at IS NULL))
        AND NOT EXISTS (
            SELECT 1 FROM refunds o
             WHERE (o.account_id, o.payment_id) = (r.account_id, r.payment_id)
               AND o.refund_id <> r.refund_id
               AND (o.status IN ('SENT', 'UNKNOWN')
-                   OR (o.status = 'REQUESTED' AND o.due_at IS NOT NULL
-                       AND o.refund_id < r.refund_id)))
+                   OR (o.status = 'REQUESTED' AND o.refund_id < r.refund_id
+                       AND (o.due_at IS NOT NULL
+                            OR (o.approval_reason IS NOT NULL AND o.approved_at IS NULL)))))
     """,
 )
 _PROGRESS = statement(

@@ -27,6 +27,7 @@ _COLUMN_TYPES: Final = {
     "status": "text",
     "is_elsewhere": "bool",
     "checked_at": "timestamptz",
+    "compared_at": "timestamptz",
     "sends": "int",
     "last_sent_at": "timestamptz",
     "in_doubt": "bool",

@@ -65,6 +65,24 @@ async def test_two_renewals_under_one_key_are_one(gateway: Any) -> None:
     assert len(gateway.trade_numbers()) == 2
 
 
+async def test_repeated_renewal_shows_the_code_that_there_is_by_now(gateway: Any) -> None:
+    created = await gateway.create()
+    order_id = created.json["order_id"]
+    path = f"{ORDERS}/{order_id}/renew"
+    first = await _post(gateway, path, "k1", {})
+    assert first.json["qr_content"] is None  # the old one cannot be shown any more
+    await gateway.until(order_id, lambda order: order["qr_content"] is not None)
+
+    again = await _post(gateway, path, "k1")
+
+    order = await gateway.order(order_id)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json["qr_content"] == order["qr_content"] != created.json["qr_content"]
+    assert again.json["version"] == first.json["version"]
+    other = await _post(gateway, path, "k1", {"expires_in": 600})
+    assert (other.status, other.json["code"]) == (422, "idempotency_key_reused")
+
+
 @pytest.mark.parametrize("key", ["", "two words", "a\tb", "x" * 256])
 async def test_malformed_key_is_said_to_be_one(gateway: Any, key: str) -> None:
     created = await gateway.create()

@@ -15,7 +15,7 @@ from checkstand.web.api.keyed_route import HEADER, KEY_PATTERN, KEY_WORDS, Keyed
 
 _BEARER: Final = HTTPBearer(auto_error=False, description="An API key: `checkstand keys create`")
 #: Their answers are stored in the transactions that do them.
-_ANSWERED_BY_THE_DEED: Final = frozenset({"create_order", "create_refund"})
+_ANSWERED_BY_THE_DEED: Final = frozenset({"create_order", "create_refund", "renew_order"})
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 

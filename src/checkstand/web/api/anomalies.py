@@ -1,29 +1,55 @@
 """Anomalies over HTTP: what is odd about an order, and a person's word about it."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
 from checkstand.domain.case import Case
 from checkstand.domain.view import render_anomaly, render_order
 from checkstand.operations.resolve_anomaly import resolve_anomaly
+from checkstand.queries.list_anomalies import list_anomalies
 from checkstand.queries.list_orders import find_order
 from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, doer_of
 from checkstand.web.api.keyed_route import KeyedRoute
-from checkstand.web.api.models import AnomalyList, NewResolution, ResolvedView
+from checkstand.web.api.models import (
+    AnomalyFilters,
+    AnomalyList,
+    AnomalyPage,
+    NewResolution,
+    ResolvedView,
+)
 from checkstand.web.api.openapi import OF_A_BODY, problems
 from checkstand.web.api.paths import order_not_found, parse_anomaly_id, parse_order_id
 
-router = APIRouter(
-    prefix="/api/payments/binance/orders/{order_id}/anomalies",
-    tags=["anomalies"],
-    route_class=KeyedRoute,
-)
+router = APIRouter(prefix="/api/payments/binance", tags=["anomalies"], route_class=KeyedRoute)
 
 
 @router.get(
-    "",
+    "/anomalies",
+    name="list_account_anomalies",
+    summary="List what is odd across all orders",
+    response_model=AnomalyPage,
+    responses=problems(404),
+)
+async def list_all(
+    resources: House, caller: CanReadOrders, filters: Annotated[AnomalyFilters, Query()]
+) -> JSONResponse:
+    """List what waits for somebody, newest first; with `resolved=true` what was settled."""
+    after = filters.starting_after
+    found, has_more = await list_anomalies(
+        resources.database,
+        caller.account_id,
+        is_resolved=filters.resolved,
+        starting_after=None if after is None else parse_anomaly_id(after, field="starting_after"),
+        limit=filters.limit,
+    )
+    return JSONResponse({"data": [render_anomaly(a) for a in found], "has_more": has_more})
+
+
+@router.get(
+    "/orders/{order_id}/anomalies",
     name="list_anomalies",
     summary="List what is odd about an order",
     response_model=AnomalyList,
@@ -38,7 +64,7 @@ async def list_(resources: House, caller: CanReadOrders, order_id: str) -> JSONR
 
 
 @router.post(
-    "/{anomaly_id}/resolve",
+    "/orders/{order_id}/anomalies/{anomaly_id}/resolve",
     name="resolve_anomaly",
     summary="Settle an anomaly",
     response_model=ResolvedView,

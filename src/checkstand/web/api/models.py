@@ -299,6 +299,10 @@ class Renewal(BaseModel):
         Field(ge=60, le=604_800, description="Seconds; as long as at first when left out."),
     ] = None
 
+    def fingerprint(self, *, about: str) -> bytes:
+        """Hash the parsed fields and the order they are about."""
+        return _fingerprint(self, about)
+
 
 class Fulfilment(BaseModel):
     """Who says so, by the token of the delivery or of a claim; without one it is just the shop."""
@@ -374,6 +378,14 @@ class OrderFilters(_Filters):
     merchant_order_id: Annotated[
         str | None, Field(max_length=128, description="Finds at most one.")
     ] = None
+
+
+class AnomalyFilters(_Filters):
+    """Which anomalies are listed."""
+
+    resolved: Annotated[
+        bool, Field(description="Those that were settled, instead of those that are open.")
+    ] = False
 
 
 class FulfilmentFilters(_Filters):
@@ -484,6 +496,13 @@ class AnomalyList(BaseModel):
     """Everything that was ever odd about one order, oldest first."""
 
     data: list[AnomalyView]
+
+
+class AnomalyPage(BaseModel):
+    """A page of anomalies across all orders, newest first."""
+
+    data: list[AnomalyView]
+    has_more: bool
 
 
 class ResolvedView(BaseModel):

@@ -14,7 +14,7 @@ from checkstand.domain.view import render_order
 from checkstand.operations.cancel_order import cancel_order
 from checkstand.operations.create_order import REJECTED, create_order
 from checkstand.operations.refresh_order import refresh_order
-from checkstand.operations.renew_order import renew_order
+from checkstand.operations.renew_order import renew_order_once
 from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order, find_order_by_merchant_id, list_orders
 from checkstand.queries.timeline import list_timeline, render_timeline
@@ -173,22 +173,25 @@ async def renew(
     resources: House,
     caller: CanWriteOrders,
     order_id: str,
-    _key: IdempotencyKey,
+    key: IdempotencyKey,
     wanted: Renewal | None = None,
 ) -> JSONResponse:
     """Get a fresh code: it appears once the old one cannot be paid any more.
 
     An EXPIRED order that nobody paid comes back to life so.
     """
-    expires_in = wanted.expires_in if wanted else None
-    case = await renew_order(
+    parsed, wanted = parse_order_id(order_id), wanted or Renewal()
+    answer = await renew_order_once(
         resources,
         account_id=caller.account_id,
-        order_id=parse_order_id(order_id),
-        expires_in=None if expires_in is None else timedelta(seconds=expires_in),
+        order_id=parsed,
+        key=key,
+        request_hash=wanted.fingerprint(about=str(parsed)),
+        expires_in=None if wanted.expires_in is None else timedelta(seconds=wanted.expires_in),
         doer=doer_of(caller),
     )
-    return _one(resources, case, status=202)
+    headers = {"idempotency-replayed": "true"} if answer.replayed else {}
+    return JSONResponse(dict(answer.body), status_code=answer.status, headers=headers)
 
 
 def _one(resources: Resources, case: Case, *, status: int = 200) -> JSONResponse:

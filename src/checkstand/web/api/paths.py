@@ -13,13 +13,13 @@ def parse_order_id(text: str, *, field: str = "order_id") -> UUID:
         raise order_not_found(text, field=field) from None
 
 
-def parse_anomaly_id(text: str) -> UUID:
+def parse_anomaly_id(text: str, *, field: str = "anomaly_id") -> UUID:
     """Read an anomaly's id. Raises NotFound."""
     try:
         return UUID(text)
     except ValueError:
         raise NotFound(
-            "anomaly_not_found", f"the order has no anomaly {text[:64]!r}", field="anomaly_id"
+            "anomaly_not_found", f"there is no anomaly {text[:64]!r}", field=field
         ) from None
 
 

@@ -8,8 +8,9 @@ from starlette.responses import JSONResponse
 from checkstand.domain.account import ApiKey
 from checkstand.domain.view import render_refund
 from checkstand.errors import NotFound
-from checkstand.operations.approve_refund import approve_refund, deny_refund
+from checkstand.operations.decide_refund import Verdict, decide_refund
 from checkstand.operations.request_refund import RefundWish, request_refund
+from checkstand.operations.resources import Resources
 from checkstand.queries.list_orders import find_order
 from checkstand.web.api.access import (
     CanApproveRefunds,
@@ -87,14 +88,7 @@ async def approve(
     resources: House, caller: CanApproveRefunds, order_id: str, refund_id: str
 ) -> JSONResponse:
     """Let a refund go that waits for a second approver. Another key than the one that asked."""
-    refund = await approve_refund(
-        resources,
-        account_id=caller.account_id,
-        order_id=parse_order_id(order_id),
-        refund_id=_refund_id(refund_id),
-        approver=_identity(caller),
-    )
-    return JSONResponse(render_refund(refund))
+    return await _decide(resources, caller, order_id, refund_id, Verdict.APPROVE)
 
 
 @router.post(
@@ -107,13 +101,23 @@ async def approve(
 async def deny(
     resources: House, caller: CanApproveRefunds, order_id: str, refund_id: str
 ) -> JSONResponse:
-    """End a refund that waits for a second approver: nothing goes back."""
-    refund = await deny_refund(
+    """End a refund that waits for a second approver: nothing goes back.
+
+    One that may have been sent already cannot be denied before Binance says that it has none.
+    """
+    return await _decide(resources, caller, order_id, refund_id, Verdict.DENY)
+
+
+async def _decide(
+    resources: Resources, caller: ApiKey, order_id: str, refund_id: str, verdict: Verdict
+) -> JSONResponse:
+    refund = await decide_refund(
         resources,
         account_id=caller.account_id,
         order_id=parse_order_id(order_id),
         refund_id=_refund_id(refund_id),
-        approver=_identity(caller),
+        verdict=verdict,
+        by=_identity(caller),
     )
     return JSONResponse(render_refund(refund))
 
