@@ -408,3 +408,20 @@ def test_probable_faults_repeat_from_their_seed() -> None:
     assert run(7) == run(7)
     assert run(7) != run(8)
     assert 0 < sum(run(7)) < 64
+
+
+def test_fault_used_up_or_taken_back_while_somebody_waits_strikes_nobody_more() -> None:
+    book = FaultBook(randomness=Randomness("seed"), endpoints=["/v3/order"])
+    book.add("slow", times=2)
+    book.add("answer_lost_after_effect")
+    book.add("unknown_error_after_effect", times=3)
+    waiting = book.draw(Stage.AFTER, Target())
+    first = next(waiting)  # and now it waits
+
+    meanwhile = [fault.kind for fault in book.draw(Stage.AFTER, Target())]
+    afterwards = [fault.kind for fault in waiting]
+
+    assert first.kind == "slow"
+    assert meanwhile == ["slow", "answer_lost_after_effect", "unknown_error_after_effect"]
+    assert afterwards == ["unknown_error_after_effect"]
+    assert [fault.times for fault in book.listed] == [1]

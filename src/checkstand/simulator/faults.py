@@ -163,7 +163,11 @@ class FaultBook:
 
     def draw(self, stage: Stage, target: Target) -> Iterator[Fault]:
         """Yield the faults that strike now, counting each down as it is taken."""
-        for fault in self.listed:
+        for number in tuple(self._faults):
+            # Who draws may wait between two faults (`slow`), and meanwhile others draw, too.
+            fault = self._faults.get(number)
+            if fault is None:
+                continue
             if KINDS[fault.kind].stage is stage and _strikes(fault, target):
                 if fault.probability < 1 and self._randomness.fraction() >= fault.probability:
                     continue
