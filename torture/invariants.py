@@ -23,6 +23,8 @@ _UNPAID = {"CREATED", "PENDING_PAYMENT"}
 _LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
 #: Whatever was due this long ago should have been done.
 _MARGIN = timedelta(hours=8)
+#: Hosts learn the database's clock to within their way to it.
+_CLOCKS_AGREE: Final = timedelta(seconds=1)
 #: A call ends within so many seconds, and its answer waits so long for the database.
 _ANSWERED_WITHIN_SECONDS: Final = 60.0
 
@@ -143,6 +145,28 @@ def forgotten_money_is_explained(books: Books) -> Iterator[str]:
     for number in sorted(told & set(books.forgotten.attempts) & set(books.received)):
         if number not in orphans or orphans[number]["transaction_id"] is None:
             yield f"we were told of money for the forgotten attempt {number}, and nothing says so"
+
+
+def recovery_acts_on_nothing(books: Books) -> Iterator[str]:
+    """Until a person ends a recovery nothing is closed, sent back or told to the shop.
+
+    An order may expire when Binance says that its last code lapsed: nobody hears of it until then.
+    """
+    acts = [
+        *(
+            (row["started_at"], f"{row['endpoint']} was sent")
+            for row in books.tables["calls"]
+            if row["endpoint"] in {"/order/close", "/order/refund"}
+        ),
+        *((row["at"], "the shop was told") for row in books.tables["delivery_tries"]),
+    ]
+    for recovery in books.tables["recoveries"]:
+        ended = recovery["finished_at"] or books.now
+        yield from (
+            f"{what} at {at}, in a recovery that went on until {ended}"
+            for at, what in acts
+            if recovery["began_at"] + _CLOCKS_AGREE < at < ended - _CLOCKS_AGREE
+        )
 
 
 def shop_is_told_of_money(books: Books) -> Iterator[str]:
@@ -373,6 +397,7 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     nothing_received_is_missing,
     nothing_is_invented,
     forgotten_money_is_explained,
+    recovery_acts_on_nothing,
     shop_is_told_of_money,
     alarms_are_true,
     paid_is_told_once,

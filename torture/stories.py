@@ -450,7 +450,7 @@ def make_plan(seed: int) -> Plan:
         for _ in range(dice.choice((0, 1, 1, 2, 3, 4))):
             misfortune = dice.choices(list(MISFORTUNES), list(MISFORTUNES.values()))[0]
             steps.extend(misfortune(draw))
-    apart = dice.choice((0.0, 0.0, 1.5, 90.0))
+    apart = dice.choice((0.0, 0.0, 1.5, -1.5, 90.0, -90.0))
     return Plan(
         seed=seed,
         skews=dice.choice(((0.0, apart), (apart, 0.0), (-apart / 2, apart / 2))),
