@@ -15,6 +15,7 @@ from checkstand.simulator.records import Order
 from checkstand.simulator.rejections import Rejection
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from checkstand.web.checkout.forms import form_token
+from torture import actions_calamities as calamities
 from torture.faults import Armed
 from torture.network import Unanswered, Unreached
 from torture.plan import Step
@@ -125,7 +126,8 @@ def _returned_in_portal(world: World, order: ShopOrder) -> str:
     returned = [
         refund.amount
         for refund in world.control.refunds
-        if refund.by_portal and world.control.order(refund.prepay_id).merchant_trade_no in numbers
+        if (refund.by_portal or refund.refund_request_id in world.calamities.forgotten.refunds)
+        and world.control.order(refund.prepay_id).merchant_trade_no in numbers
     ]
     return f"{sum(returned):f}"
 
@@ -380,4 +382,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "stall database": _stall_database,
     "take database away": _take_database_away,
     "crash": _crash,
+    "back up": calamities.back_up,
+    "restore": calamities.restore,
+    "end recovery": calamities.end_recovery,
+    "use other keys": calamities.use_other_keys,
+    "use our keys": calamities.use_our_keys,
 }

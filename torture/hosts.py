@@ -35,7 +35,15 @@ from torture.trace import Trace
 
 PUBLIC_URL: Final = "https://pay.torture.example"
 BINANCE_URL: Final = "https://binance.torture.example"
+OUR_KEYS: Final = MerchantKeys(
+    name="Teahouse",
+    base_url=BINANCE_URL,
+    api_key=DEFAULT_API_KEY,
+    api_secret=DEFAULT_API_SECRET,
+)
 _WAKE: Final = "_wake"
+#: A process that does not start is started again ever later, and at least this often.
+_START_AGAIN_SECONDS_MAX: Final = 30.0
 #: How often a host's clock is compared with the database's, while much happens and afterwards.
 _CLOCK_EVERY_SECONDS: Final = (60.0, 12 * 3600.0)
 #: How often accounts are read again, likewise.
@@ -80,6 +88,9 @@ class Host:
         self.app: ASGIApp | None = None
         self._watcher = self._new_watcher()
         self.deaths = 0
+        self._burial: asyncio.Task[None] | None = None
+        self.keys = OUR_KEYS  # with which it is built the next time, and was the last time
+        self.runs_with = OUR_KEYS
 
     @property
     def is_up(self) -> bool:
@@ -98,17 +109,34 @@ class Host:
         return asyncio.get_running_loop().create_task(coroutine, context=context)
 
     async def start(self) -> None:
-        """Build everything and open the doors; try again while the database is away."""
+        """Build everything and open the doors; try again, ever later, while that fails."""
+        seconds = 1.0
         while not self.is_up and not self._watcher.is_dead:
             try:
                 await self._build()
             except Exception:  # noqa: BLE001  (a supervisor would start it again, whatever it was)
                 self._close_wakes()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(seconds)
+                seconds = min(seconds * 2, _START_AGAIN_SECONDS_MAX)
 
     def crash_after(self, passings: int, *, down_seconds: float) -> None:
         """Let the process die at the so-manieth passing of a door from now on."""
         self._watcher.crash = CrashPoint(passings, down_seconds)
+
+    async def kill(self) -> None:
+        """End the process now. Nothing but `revive` starts it again."""
+        if self._burial is not None:
+            self._burial.cancel()
+        self.deaths += self.is_up
+        self.app = None
+        self._watcher.is_dead = True
+        self._around.trace.note(self.name, "is killed")
+        await self._rest()
+
+    def revive(self) -> None:
+        """Start the process that was killed."""
+        self._watcher = self._new_watcher()
+        self.spawn(self.start())
 
     def disarm(self) -> None:
         """Let it live."""
@@ -124,18 +152,14 @@ class Host:
             check=around.check_database,
         )
         self._pool = pool
+        self.runs_with = self.keys
         database = Database(pool, watcher, {}, session_has_limits=True)
         clock = SkewedClock(around.time, skew=self._skew)
         await database.learn_time(clock)
         vault = Vault(["torture"], self._random)
         await open_default_account(
             database,
-            keys=MerchantKeys(
-                name="Teahouse",
-                base_url=BINANCE_URL,
-                api_key=DEFAULT_API_KEY,
-                api_secret=DEFAULT_API_SECRET,
-            ),
+            keys=self.keys,
             vault=vault,
             clock=clock,
             ids=self._ids,
@@ -223,11 +247,14 @@ class Host:
         loop = asyncio.get_running_loop()
         self._burial = loop.create_task(self._rise_again(seconds), context=context)
 
-    async def _rise_again(self, seconds: float) -> None:
+    async def _rest(self) -> None:
         # The connection is to be given back first; time stands still until it is.
         while self._around.gate.inside == self.name:  # noqa: ASYNC110
             await asyncio.sleep(0.0001)
         await self.drop()
+
+    async def _rise_again(self, seconds: float) -> None:
+        await self._rest()
         await asyncio.sleep(seconds)
         self._watcher = self._new_watcher()
         self.spawn(self.start())

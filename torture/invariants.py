@@ -12,8 +12,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from checkstand.domain.anomaly import UNSETTLED_MONEY
-from checkstand.simulator.records import NoticeState, Order, RefundStatus
+from checkstand.simulator.records import NoticeState, Order, Refund, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
+from torture.ambient import BEGAN_AT
+from torture.backups import Forgotten
 from torture.world import World
 
 Row = Mapping[str, Any]
@@ -21,6 +23,10 @@ _UNPAID = {"CREATED", "PENDING_PAYMENT"}
 _LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
 #: Whatever was due this long ago should have been done.
 _MARGIN = timedelta(hours=8)
+#: Hosts learn the database's clock to within their way to it.
+_CLOCKS_AGREE: Final = timedelta(seconds=1)
+#: A call ends within so many seconds, and its answer waits so long for the database.
+_ANSWERED_WITHIN_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,33 @@ class Books:
             for order in self.world.simulator.store.orders.values()
             if order.merchant_id == DEFAULT_MERCHANT.merchant_id and order.payment is not None
         }
+
+    @property
+    def forgotten(self) -> Forgotten:
+        """Return what restored databases do not know."""
+        return self.world.calamities.forgotten
+
+    @property
+    def strays(self) -> dict[str, Order]:
+        """Return the orders that were made with another merchant's keys, by attempt id.
+
+        Nothing in the answer to a create says whose it is, so a code may be shown, and paid, before
+        the first query stops the account. Not the stranger's own that only have our numbers.
+        """
+        return {
+            order.merchant_trade_no: order
+            for order in self.world.simulator.store.orders.values()
+            if order.merchant_id != DEFAULT_MERCHANT.merchant_id and order.pass_through_info
+        }
+
+    @property
+    def paid(self) -> dict[str, Order]:
+        """Return every order that somebody paid in good faith, by attempt id."""
+        return {n: order for n, order in self.strays.items() if order.payment} | self.received
+
+    def is_elsewhere(self, refund: Refund) -> bool:
+        """Say whether our rows cannot know of a refund: it was made in the portal, or forgotten."""
+        return refund.by_portal or refund.refund_request_id in self.forgotten.refunds
 
     def has_unsettled_money(self, order_id: Any) -> bool:
         """Say whether a person has to decide about an order first."""
@@ -80,6 +113,8 @@ class Books:
 def nothing_received_is_missing(books: Books) -> Iterator[str]:
     """Every payment that Binance received is a payment of ours, to the digit."""
     for number, order in books.received.items():
+        if number in books.forgotten.attempts:
+            continue  # `forgotten_money_is_explained` asks for it
         payment = order.payment
         ours = [row for row in books.tables["payments"] if row["attempt_id"].hex == number]
         if not ours or payment is None:
@@ -93,8 +128,45 @@ def nothing_received_is_missing(books: Books) -> Iterator[str]:
 def nothing_is_invented(books: Books) -> Iterator[str]:
     """Every payment of ours was received by Binance."""
     for row in books.tables["payments"]:
-        if row["attempt_id"].hex not in books.received:
+        if row["attempt_id"].hex not in books.paid:
             yield f"payment {row['payment_id']} of {row['amount']} never reached Binance"
+
+
+def forgotten_money_is_explained(books: Books) -> Iterator[str]:
+    """Money for a code that a restored database forgot is an orphan, once we were told of it."""
+    orphans = {row["merchant_trade_no"]: row for row in books.tables["orphan_orders"]}
+    restored_ms = books.forgotten.restored_ms or 0
+    told = {
+        notice.merchant_trade_no
+        for notice in books.world.control.notices
+        if notice.biz_status == "PAY_SUCCESS"
+        and any(sent.acknowledged and sent.at_ms > restored_ms for sent in notice.tries)
+    }
+    for number in sorted(told & set(books.forgotten.attempts) & set(books.received)):
+        if number not in orphans or orphans[number]["transaction_id"] is None:
+            yield f"we were told of money for the forgotten attempt {number}, and nothing says so"
+
+
+def recovery_acts_on_nothing(books: Books) -> Iterator[str]:
+    """Until a person ends a recovery nothing is closed, sent back or told to the shop.
+
+    An order may expire when Binance says that its last code lapsed: nobody hears of it until then.
+    """
+    acts = [
+        *(
+            (row["started_at"], f"{row['endpoint']} was sent")
+            for row in books.tables["calls"]
+            if row["endpoint"] in {"/order/close", "/order/refund"}
+        ),
+        *((row["at"], "the shop was told") for row in books.tables["delivery_tries"]),
+    ]
+    for recovery in books.tables["recoveries"]:
+        ended = recovery["finished_at"] or books.now
+        yield from (
+            f"{what} at {at}, in a recovery that went on until {ended}"
+            for at, what in acts
+            if recovery["began_at"] + _CLOCKS_AGREE < at < ended - _CLOCKS_AGREE
+        )
 
 
 def shop_is_told_of_money(books: Books) -> Iterator[str]:
@@ -118,7 +190,7 @@ def shop_is_told_of_money(books: Books) -> Iterator[str]:
 
 def alarms_are_true(books: Books) -> Iterator[str]:
     """Every anomaly is one: nobody is asked, and no order is held, for nothing."""
-    paid = {number: order for number, order in books.received.items() if order.payment}
+    paid = books.paid
     payments = Counter(row["order_id"] for row in books.tables["payments"])
     for row in books.tables["anomalies"]:
         kind, order = row["kind"], paid.get(row["attempt_id"].hex)
@@ -130,7 +202,8 @@ def alarms_are_true(books: Books) -> Iterator[str]:
             "paid_twice": payments[row["order_id"]] > 1,
             "paid_late": payment is not None,
             "unknown_too_long": row["resolved_at"] is not None,  # everything is known in the end
-            "refunded_elsewhere": any(refund.by_portal for refund in refunds),
+            "refunded_elsewhere": any(books.is_elsewhere(refund) for refund in refunds),
+            "provider_contradicts": was_asked_elsewhere(books, row),
             # The last attempt returns all the rest, whatever was asked.
             "refund_differs": any(refund.remaining_attempts == 0 for refund in refunds),
         }.get(kind, False)
@@ -140,6 +213,19 @@ def alarms_are_true(books: Books) -> Iterator[str]:
     for row in books.tables["payments"]:
         if row["held"] and row["attempt_id"] not in told:
             yield f"payment {row['payment_id']} is held, and no anomaly says why"
+
+
+def was_asked_elsewhere(books: Books, anomaly: Row) -> bool:
+    """Say whether an answer was another merchant's: his keys were in the place of ours.
+
+    What was asked then may be answered a little later, and a stray is never ours.
+    """
+    world = books.world
+    at = (anomaly["opened_at"] - BEGAN_AT).total_seconds() - world.plan.database_skew
+    return anomaly["attempt_id"].hex in books.strays or any(
+        began <= at <= ended + _ANSWERED_WITHIN_SECONDS
+        for began, ended in world.calamities.other_keys
+    )
 
 
 def paid_is_told_once(books: Books) -> Iterator[str]:
@@ -157,7 +243,7 @@ def refunds_are_paid_once(books: Books) -> Iterator[str]:
     theirs = {
         number: refund
         for (merchant, number), refund in books.world.simulator.store.refunds.items()
-        if merchant == DEFAULT_MERCHANT.merchant_id and not refund.by_portal
+        if merchant == DEFAULT_MERCHANT.merchant_id and not books.is_elsewhere(refund)
     }
     for row in books.rows("refunds", is_elsewhere=False):
         refund = theirs.pop(row["refund_id"].hex, None)
@@ -201,11 +287,11 @@ def wallet_is_in_the_books(books: Books) -> Iterator[str]:
         funding[number, row["asset"]] += sign * row["amount"]
     for number, order in books.received.items():
         payment = order.payment
-        if payment is None:
+        if payment is None or number in books.forgotten.attempts:
             continue
         there = payment.amount - payment.commission
         for refund in books.world.simulator.store.list_refunds(order.prepay_id):
-            if refund.status is RefundStatus.SUCCESS and not refund.by_portal:
+            if refund.status is RefundStatus.SUCCESS and not books.is_elsewhere(refund):
                 there -= refund.amount - refund.commission
         # What went back in the portal is booked when a person says how much; nobody says the fee.
         for row in books.rows("refunds", is_elsewhere=True):
@@ -213,7 +299,11 @@ def wallet_is_in_the_books(books: Books) -> Iterator[str]:
         here = funding.pop((number, payment.currency), Decimal())
         if here != there:
             yield f"attempt {number}: the books say {here} {payment.currency}, Binance {there}"
-    yield from (f"the books have {n} for {key}" for key, n in funding.items() if n)
+    yield from (
+        f"the books have {n} for {key}"
+        for key, n in funding.items()
+        if n and key[0] not in books.strays
+    )
 
 
 def ledger_is_whole(books: Books) -> Iterator[str]:
@@ -226,8 +316,9 @@ def goods_are_paid_for(books: Books) -> Iterator[str]:
     paid = {
         str(row["order_id"])
         for row in books.tables["attempts"]
-        if row["attempt_id"].hex in books.received
+        if row["attempt_id"].hex in books.paid
     }
+    paid |= {order for n, order in books.forgotten.attempts.items() if n in books.received}
     sent = set(books.world.shop.goods)
     fulfilled = {str(r["order_id"]) for r in books.tables["orders"] if r["fulfilled_at"]}
     yield from (f"order {each} was fulfilled unpaid" for each in sorted((sent | fulfilled) - paid))
@@ -287,12 +378,16 @@ def answers_are_kept(books: Books) -> Iterator[str]:
     """Whatever the shop or Binance was told, is so."""
     known = {str(row["order_id"]) for row in books.tables["orders"]}
     for order in books.world.shop.orders.values():
-        for told in order.ids_told - known:
-            yield f"the shop was told of order {told}, which is not there"
-        if len(order.ids_told) > 1:
-            yield f"order {order.number} of the shop has several: {sorted(order.ids_told)}"
+        told = order.ids_told - books.forgotten.orders
+        for each in told - known:
+            yield f"the shop was told of order {each}, which is not there"
+        if len(told) > 1:
+            yield f"order {order.number} of the shop has several: {sorted(told)}"
     stored = {row["raw"] for row in books.tables["notices"]}
+    restored_ms = books.forgotten.restored_ms or 0
     for notice in books.world.control.notices:
+        if notice.body in books.forgotten.notices and notice.tries[-1].at_ms <= restored_ms:
+            continue
         if notice.state is NoticeState.ACKNOWLEDGED and notice.body not in stored:
             yield f"notice {notice.number} ({notice.biz_status}) was acknowledged and is lost"
 
@@ -301,6 +396,8 @@ def answers_are_kept(books: Books) -> Iterator[str]:
 INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     nothing_received_is_missing,
     nothing_is_invented,
+    forgotten_money_is_explained,
+    recovery_acts_on_nothing,
     shop_is_told_of_money,
     alarms_are_true,
     paid_is_told_once,

@@ -64,13 +64,28 @@ class Network:
         """Have somebody answer, in a task of his own. Raises Unreached and Unanswered."""
         context = contextvars.copy_context()
         context.run(OWNER.set, owner)
-        answering = self._loop.create_task(_answer(app, call), context=context)
+        answering = self._loop.create_task(_answer_or_drop(app, call), context=context)
         try:
-            return await asyncio.shield(answering)
+            reply = await asyncio.shield(answering)
         except asyncio.CancelledError:
             if answering.cancelled():
                 raise Unanswered("the other side went away") from None
             raise
+        if isinstance(reply, Reply):
+            return reply
+        raise reply
+
+
+async def _answer_or_drop(app: ASGIApp, call: Call) -> Reply | Unreached | Unanswered:
+    """Answer; a dropped connection is a value, for nobody may be there any more to hear of it.
+
+    Whatever else goes wrong is a defect of who answers: it is raised, and the loop reports it
+    where nobody listens.
+    """
+    try:
+        return await _answer(app, call)
+    except (Unreached, Unanswered) as dropped:
+        return dropped
 
 
 async def _answer(app: ASGIApp, call: Call) -> Reply:

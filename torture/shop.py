@@ -44,6 +44,7 @@ class Shop:
         self.fulfils = True  # by a call; else the endpoint's 2xx does
         self.orders: dict[int, ShopOrder] = {}
         self.seen: dict[str, Event] = {}  # by webhook-id, in the order of arrival
+        self.forgotten: set[str] = set()  # orders that the gateway need not know any more
         self.goods: Counter[str] = Counter()  # sent, by order id
         self.complaints: list[str] = []
 
@@ -79,16 +80,17 @@ class Shop:
         except EventRefused as error:
             self.complaints.append(f"a delivery was not to be believed: {error}")
             return error.http_status, []
-        if event.id not in self.seen:
-            self.seen[event.id] = event
-            if event.type == "order.paid":
-                self._send_goods(str(event.order["order_id"]))
+        is_new = event.id not in self.seen
+        self.seen.setdefault(event.id, event)
+        if event.type == "order.paid":
+            self._fulfil(str(event.order["order_id"]), is_new=is_new)
         if slow := self._faults.draw("shop slow"):
             await asyncio.sleep(slow.seconds)
         return (500 if self._faults.draw("shop 500 after") else 204), []
 
-    def _send_goods(self, order_id: str) -> None:
-        self.goods[order_id] += 1
+    def _fulfil(self, order_id: str, *, is_new: bool) -> None:
+        """Send the goods once, and say so whenever it is asked: the answer may be forgotten."""
+        self.goods[order_id] += is_new
         if self.fulfils:
             path = f"/api/payments/binance/orders/{order_id}/fulfill"
             self._telling = asyncio.get_running_loop().create_task(self.insist("POST", path))
@@ -119,7 +121,7 @@ class Shop:
             return
         if reply.status == 200:
             self.note(order, json.loads(reply.body))
-        elif reply.status == 404:
+        elif reply.status == 404 and order.order_id not in self.forgotten:
             self.complaints.append(f"order {order.number} was told of, and is not there")
 
     def note(self, order: ShopOrder, shown: Mapping[str, Any]) -> None:

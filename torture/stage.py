@@ -12,8 +12,10 @@ from checkstand.queries.verify_ledger import verify_ledger
 from checkstand.simulator.signing import make_signing_key
 from checkstand.storage.migrate import migrate
 from torture.actions import act
+from torture.backups import read_tables
 from torture.invariants import Books, list_violations
 from torture.loop import VirtualLoop
+from torture.mending import mend
 from torture.network import Unanswered, Unreached
 from torture.plan import Plan
 from torture.world import World
@@ -43,6 +45,8 @@ _ENDS: Final = (
     ("refund", "refunds", "status"),
     ("anomaly", "anomalies", "kind"),
     ("notice", "notices", "outcome"),
+    ("orphan", "orphan_orders", "status"),
+    ("act", "acts", "what"),
 )
 #: After the last step things may still be on their way for so long before faults end.
 _LAST_FAULTS_SECONDS: Final = 20.0
@@ -188,6 +192,8 @@ class Stage:
             loop=self.loop,
             plan=plan,
             connection=self._connection,
+            owner=self._owner,
+            tables=self._tables,
             watch=self._watch,
             key=first,
             second_key=second,
@@ -221,6 +227,7 @@ class Stage:
             doing.append(self.loop.create_task(act(world, step)))
         await asyncio.sleep(_LAST_FAULTS_SECONDS)
         world.end_faults()
+        await mend(world)
         await asyncio.sleep(_REST_SECONDS)
         for done in await asyncio.gather(*doing, return_exceptions=True):
             if isinstance(done, BaseException):
@@ -228,11 +235,7 @@ class Stage:
 
     async def _read(self, world: World) -> Books:
         with self.loop.reality():
-            tables = {
-                # In one order, whatever the heap looks like by now.
-                name: sorted(await self._owner.fetch(f"SELECT * FROM {name}"), key=str)
-                for name in self._tables
-            }
+            tables = await read_tables(self._owner, self._tables)
         timelines = {}
         for row in tables["orders"]:
             path = f"/api/payments/binance/orders/{row['order_id']}/timeline"

@@ -1,19 +1,22 @@
 """One world for one plan: two gateways, Binance, a shop, and everything between them."""
 
 import asyncio
+import contextlib
 import json
+import math
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from checkstand.operations.manage_endpoints import add_endpoint
 from checkstand.operations.manage_keys import create_key
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
+from checkstand.operations.resources import Resources
 from checkstand.simulator.ambient import Randomness
 from checkstand.simulator.clock import SimulatedClock
 from checkstand.simulator.control import Control
@@ -22,6 +25,7 @@ from checkstand.simulator.server import DEFAULT_MERCHANT, make_application, make
 from checkstand.simulator.settings import Settings
 from checkstand.simulator.signing import KeyRing, SigningKey
 from torture.ambient import Time
+from torture.backups import Backup, Forgotten
 from torture.faults import Breakage
 from torture.gate import Gate
 from torture.hosts import BINANCE_URL, PUBLIC_URL, Host, Surroundings
@@ -35,6 +39,7 @@ from torture.trace import Trace
 STRANGER: Final = Merchant(
     api_key="stranger", api_secret="stranger", merchant_id="900000002", name="A stranger"
 )
+T = TypeVar("T")
 _PAYABLE: Final = frozenset({OrderStatus.INITIAL, OrderStatus.PENDING})
 
 
@@ -46,6 +51,30 @@ class Rows:
     orders: str = ""
 
 
+@dataclass(slots=True)
+class Calamities:
+    """What befell the installation itself, and what a person has to put right afterwards."""
+
+    backup: Backup | None = None
+    forgotten: Forgotten = field(default_factory=Forgotten)
+    is_busy: bool = False  # one calamity at a time
+    #: When another merchant's keys were in the place of ours, in virtual seconds: from, to.
+    other_keys: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def befell(self) -> bool:
+        """Say whether there is, or will be in a moment, anything to put right."""
+        return bool(self.is_busy or self.other_keys or self.forgotten.restored_ms is not None)
+
+    def note_keys(self, *, are_ours: bool, at: float) -> None:
+        """Note whose keys were pasted."""
+        if are_ours and self.other_keys:
+            began, ended = self.other_keys[-1]
+            self.other_keys[-1] = (began, min(ended, at))
+        elif not are_ours:
+            self.other_keys.append((at, math.inf))
+
+
 @dataclass
 class World:
     """Everything that a plan acts upon."""
@@ -53,6 +82,8 @@ class World:
     loop: VirtualLoop
     plan: Plan
     connection: Any
+    owner: Any  # likewise, of the role that may do everything
+    tables: Sequence[str]
     watch: str  # the statement that says what is due and how things stand
     key: SigningKey
     second_key: SigningKey  # for the rotation; making one takes a tenth of a second
@@ -60,6 +91,7 @@ class World:
     struck: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     rows: Rows = field(default_factory=Rows)
+    calamities: Calamities = field(default_factory=Calamities)
 
     def __post_init__(self) -> None:
         plan, loop = self.plan, self.loop
@@ -75,6 +107,7 @@ class World:
         self.shop_faults = Breakage(self.struck)
         self.line_faults = Breakage(self.struck)
         self.shop = Shop(time=self.time, call=self.call_gateway, faults=self.shop_faults)
+        self.shop.forgotten = self.calamities.forgotten.orders
         self.shop.fulfils = not plan.fulfils_on_delivery
         self.simulator = make_world(
             base_url=BINANCE_URL,
@@ -210,6 +243,34 @@ class World:
         await self.network.travel()
         return reply
 
+    async def operate(
+        self, work: Callable[[Resources], Awaitable[T]], *, host: str | None = None
+    ) -> T:
+        """Do what a person does at one of the hosts. Raises Unreached, Unanswered, or what it does.
+
+        A host that dies takes it along.
+        """
+        up = [each for each in self.hosts.values() if each.is_up and host in {None, each.name}]
+        if not up or up[0].resources is None:
+            raise Unreached("no such gateway is up")
+        doing = up[0].spawn(_awaited(work(up[0].resources)))
+        await asyncio.wait({doing})
+        if doing.cancelled():
+            raise Unanswered("it went down meanwhile")
+        done: T = doing.result()
+        return done
+
+    @contextlib.asynccontextmanager
+    async def alone_at_database(self, who: str) -> AsyncIterator[Any]:
+        """Have the database for oneself, with every right, and let the world see what is in it."""
+        await self.gate.enter(who)
+        try:
+            with self.loop.reality():
+                yield self.owner
+                await self._look_at_rows()
+        finally:
+            self.gate.leave()
+
     async def _check_database(self) -> None:
         if self.loop.time() < self.database_away_until:
             self.struck["database away"] += 1
@@ -275,6 +336,10 @@ class World:
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         self.complaints.append(f"nobody handled: {context.get('message')} {error!r}")
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 class _NoticeLine:

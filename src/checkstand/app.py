@@ -202,9 +202,10 @@ async def back_up(settings: Settings, directory: Path, *, now: datetime) -> None
         )
 
 
-async def restore(settings: Settings, directory: Path, *, now: datetime) -> datetime:
+async def restore(settings: Settings, directory: Path, *, clock: Clock | None = None) -> datetime:
     """Fill an empty database from a backup and let every account recover.
 
+    The recovery begins on the database's clock, as the calls are written down that it counts.
     Returns when the backup was made. Raises Refused or BackupFailed. Cut short it leaves a mark
     that keeps everything from starting on half a database, or on a whole one without recovery.
     """
@@ -227,13 +228,16 @@ async def restore(settings: Settings, directory: Path, *, now: datetime) -> date
         async with await Database.open(
             place.url, behind_pgbouncer=settings.behind_pgbouncer
         ) as database:
+            clock = clock or HostClock()
+            if isinstance(clock, HostClock):
+                await database.learn_time(clock)
             for account in await list_accounts(database):
                 await begin_recovery(
                     database,
                     account_id=account.account_id,
                     cause=f"restored from a backup made at {backup.made_at.isoformat()}",
                     restored_to=backup.made_at,
-                    now=now,
+                    now=clock.now(),
                 )
     (data_dir / _RESTORING).unlink()
     return backup.made_at

@@ -8,6 +8,7 @@ import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import asyncpg
 import pytest
 
 from checkstand import app
+from checkstand.ambient import HostClock
 from checkstand.errors import Refused
 from checkstand.operations.explain_orphans import explain_orphans
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
@@ -174,7 +176,7 @@ async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing
     refunds_before = [(r.refund_request_id, r.status) for r in control.refunds]
     second = first | {"data_dir": tmp_path / "second"}
     await app.restore(
-        app_settings(gateway_settings, **second), backup, now=gateway.resources.clock.now()
+        app_settings(gateway_settings, **second), backup, clock=gateway.resources.clock
     )
 
     async with run_gateway(**second) as restored:
@@ -229,6 +231,35 @@ async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing
         await _until(restored, lambda: _refund_is(restored, ids["returning"], "SUCCEEDED"))
         assert [(r.refund_request_id, r.status) for r in control.refunds] == refunds_before
         await restored.until(ids["returning"], "REFUNDED")
+
+
+class HurriedClock(HostClock):
+    """The clock of a host that is ahead of the database's."""
+
+    def host_now(self) -> datetime:
+        return super().host_now() + timedelta(seconds=90)
+
+
+@pytest.mark.timeout(300)
+async def test_recovery_begins_on_the_databases_clock_whatever_the_hosts_says(
+    run_gateway: Any, gateway_settings: Any, tmp_path: Path
+) -> None:
+    # Else what was asked in the first minute and a half would not count as asked.
+    first, second = (
+        app_settings(gateway_settings, database_url=None, data_dir=tmp_path / name, secret_keys=())
+        for name in ("first", "second")
+    )
+    async with run_gateway(database_url=None, data_dir=first.data_dir, secret_keys=()):
+        await app.back_up(first, tmp_path / "backup", now=HostClock().now())
+
+    before = HostClock().now()
+    await app.restore(second, tmp_path / "backup", clock=HurriedClock())
+    after = HostClock().now()
+
+    async with run_gateway(database_url=None, data_dir=second.data_dir, secret_keys=()) as restored:
+        recovery = (await _status(restored)).recovery
+        assert recovery is not None
+        assert before <= recovery.began_at <= after
 
 
 def app_settings(settings: Any, **changes: Any) -> Any:

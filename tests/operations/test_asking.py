@@ -143,6 +143,25 @@ async def test_last_look_is_taken_again_when_binance_was_away(gateway: Any) -> N
     await gateway.until(order_id, "PAID")
 
 
+async def test_look_that_told_nothing_does_not_wait_for_the_next_one(gateway: Any) -> None:
+    created = await gateway.create(expires_in=60)
+    order_id = created.json["order_id"]
+    control = gateway.simulator.control
+    await control.advance(70)
+    await gateway.until(order_id, "EXPIRED")
+
+    # At the look two minutes after the end; the next would be thirteen minutes later.
+    fault = control.faults.add("http_5xx_before_effect", endpoint="/v2/order/query", times=None)
+    before = await _queries(gateway, order_id)
+    await control.advance(150)
+    await _asked(gateway, order_id, before + 1)
+    control.faults.remove(fault.number)
+    control.pay(gateway.trade_numbers()[0], force=True, webhook=False)
+    await control.advance(330)
+
+    await gateway.until(order_id, "PAID")
+
+
 async def _asked(gateway: Any, order_id: str, number: int) -> None:
     """Wait until that many queries were answered, one way or another."""
     for _ in range(400):

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -186,6 +187,21 @@ async def test_payer_pays_while_the_order_is_being_closed(shop: Any, inbox: Any)
     assert accepted.data is True
     assert (await shop.query("T1"))["status"] == "PAID"
     assert [each.json["bizStatus"] for each in inbox.received] == ["PAY_SUCCESS"]
+
+
+async def test_fee_that_comes_later_is_in_no_message_until_then(shop: Any, inbox: Any) -> None:
+    await shop.create("T1")
+    shop.simulator.control.faults.add("fee_later", merchant_trade_no="T1", seconds=90)
+
+    paid = shop.simulator.control.pay("T1", commission="0.125")
+    await shop.simulator.control.settle()
+    at_first = await shop.query("T1")
+    await shop.simulator.control.advance(90)
+
+    assert paid.payment.commission == Decimal("0.125")
+    assert "commission" not in inbox.received[0].data
+    assert (at_first["status"], "commission" in at_first) == ("PAID", False)
+    assert (await shop.query("T1"))["commission"] == "0.12500000"
 
 
 async def test_html_comes_where_json_was_expected(shop: Any, body: Body) -> None:
@@ -408,3 +424,20 @@ def test_probable_faults_repeat_from_their_seed() -> None:
     assert run(7) == run(7)
     assert run(7) != run(8)
     assert 0 < sum(run(7)) < 64
+
+
+def test_fault_used_up_or_taken_back_while_somebody_waits_strikes_nobody_more() -> None:
+    book = FaultBook(randomness=Randomness("seed"), endpoints=["/v3/order"])
+    book.add("slow", times=2)
+    book.add("answer_lost_after_effect")
+    book.add("unknown_error_after_effect", times=3)
+    waiting = book.draw(Stage.AFTER, Target())
+    first = next(waiting)  # and now it waits
+
+    meanwhile = [fault.kind for fault in book.draw(Stage.AFTER, Target())]
+    afterwards = [fault.kind for fault in waiting]
+
+    assert first.kind == "slow"
+    assert meanwhile == ["slow", "answer_lost_after_effect", "unknown_error_after_effect"]
+    assert afterwards == ["unknown_error_after_effect"]
+    assert [fault.times for fault in book.listed] == [1]

@@ -97,3 +97,37 @@ def test_held_lease_and_overdue_work_are_seen(books: Books) -> None:
         found = list_violations(spoilt)
 
         assert [violation.partition(":")[0] for violation in found] == ["nothing_is_overdue"]
+
+
+RESTORED = Plan(
+    seed=1,
+    orders=PAID.orders,
+    steps=(
+        Step(1, "back up"),
+        Step(2, "create", {"order": 0}),
+        Step(4, "look", {"order": 0}),
+        Step(8, "restore", {"down": 5}),
+        Step(60, "pay", {"order": 0}),
+        Step(120, "end recovery"),
+    ),
+    story="restored",
+)
+
+
+def test_forgotten_money_and_acts_in_a_recovery_are_seen(stage: Stage) -> None:
+    result = stage.run(RESTORED, keeps_lines=True)
+    assert result.violations == ()
+    assert result.books is not None
+    assert result.met["orphan PAID"] == 1
+    tables = result.books.tables
+    (recovery,) = tables["recoveries"]
+    told = {"at": recovery["began_at"] + timedelta(seconds=5)}
+    for table, rows, invariant in (
+        ("orphan_orders", [], "forgotten_money_is_explained"),
+        ("delivery_tries", [told], "recovery_acts_on_nothing"),
+    ):
+        spoilt = replace(result.books, tables={**tables, table: rows})
+
+        found = {violation.partition(":")[0] for violation in list_violations(spoilt)}
+
+        assert found == {invariant}

@@ -47,11 +47,10 @@ def restore(directory: Path, /) -> int:
         What `checkstand backup` wrote.
     """
     settings = read_environment()
-    from checkstand.ambient import HostClock
     from checkstand.app import restore as fill
 
     async def go() -> int:
-        made_at = await fill(settings, directory, now=HostClock().now())
+        made_at = await fill(settings, directory)
         print(
             f"restored to {made_at.isoformat()}; start the gateway, then: checkstand recover status"
         )

@@ -25,6 +25,8 @@ from checkstand.provider.gateway import Answer, Outcome
 from checkstand.storage import calls, cases, recoveries
 from checkstand.storage.database import Transaction
 
+#: When Binance was away at a look at an attempt that had ended.
+_LOOK_AGAIN = timedelta(minutes=5)
 #: When Binance was away at the very last look at an attempt.
 _LAST_LOOK_AGAIN = timedelta(hours=1)
 
@@ -238,8 +240,11 @@ def _without_report(attempt: Attempt, step: NextStep, answer: Answer, *, now: da
     elif step is NextStep.ASK:
         attempt = replace(attempt, asks=attempt.asks + 1)
     due_at = next_look(attempt, now=now)
-    if due_at is None and answer.outcome in {Outcome.UNKNOWN, Outcome.UNAVAILABLE}:
-        due_at = now + _LAST_LOOK_AGAIN  # the last look told nothing, so it was not the last
+    if answer.outcome in {Outcome.UNKNOWN, Outcome.UNAVAILABLE} and not attempt.is_live:
+        # The look told nothing, so it was not the last, nor may the next be days away: a hint made
+        # it due, or a recovery that cannot end before.
+        again = now + _LAST_LOOK_AGAIN if due_at is None else now + _LOOK_AGAIN
+        due_at = min(due_at or again, again)
     return replace(attempt, due_at=due_at)
 
 

@@ -166,11 +166,12 @@ class Control:
             biz_type, biz_status, body = latest.biz_type, latest.biz_status, latest.body
         else:
             biz_type, biz_status = "PAY", biz_status or "PAY_SUCCESS"
+            true = order_data(order, now_ms=self.world.clock.now_ms())
             body = envelope(
                 biz_type=biz_type,
                 biz_status=biz_status,
                 biz_id=order.prepay_id,
-                data=order_data(order) | {k: _as_wire(v) for k, v in (data or {}).items()},
+                data=true | {k: _as_wire(v) for k, v in (data or {}).items()},
             )
         default_url = self.world.store.merchants[order.merchant_id].webhook_url
         url = url or (latest and latest.url) or order.webhook_url or default_url

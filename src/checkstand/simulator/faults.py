@@ -22,6 +22,7 @@ class Stage(StrEnum):
     ARRIVAL = "arrival"  # a request came in; it is not yet known whose it is
     BEFORE = "before"  # the request was checked, nothing is done yet
     AFTER = "after"  # the work is done, the answer not yet sent
+    PAYMENT = "payment"  # money is about to arrive
     CLOSE = "close"  # an accepted close is about to take effect
     REFUND = "refund"  # a pending refund is about to end
     NOTICE = "notice"  # a webhook is about to be told for the first time
@@ -56,6 +57,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "answer_lost_after_effect": Kind(Stage.AFTER),
         "http_5xx_after_effect": Kind(Stage.AFTER, {"status": 502}),
         "unknown_error_after_effect": Kind(Stage.AFTER),
+        "fee_later": Kind(Stage.PAYMENT, {"seconds": 60.0}),
         "paid_while_closing": Kind(Stage.CLOSE),
         "refund_rejected": Kind(Stage.REFUND),
         "payout_line_fails": Kind(Stage.PAYOUT),
@@ -163,7 +165,11 @@ class FaultBook:
 
     def draw(self, stage: Stage, target: Target) -> Iterator[Fault]:
         """Yield the faults that strike now, counting each down as it is taken."""
-        for fault in self.listed:
+        for number in tuple(self._faults):
+            # Who draws may wait between two faults (`slow`), and meanwhile others draw, too.
+            fault = self._faults.get(number)
+            if fault is None:
+                continue
             if KINDS[fault.kind].stage is stage and _strikes(fault, target):
                 if fault.probability < 1 and self._randomness.fraction() >= fault.probability:
                     continue

@@ -11,8 +11,11 @@ from checkstand.simulator.records import Order, Refund
 from checkstand.simulator.wire import to_json
 
 
-def order_data(order: Order) -> dict[str, Any]:
-    """Return the `data` of a PAY notice; a closed order has no payment to tell of."""
+def order_data(order: Order, *, now_ms: int | None = None) -> dict[str, Any]:
+    """Return the `data` of a PAY notice; a closed order has no payment to tell of.
+
+    With a moment, the fee is in it only if it is told by then.
+    """
     payment = order.payment
     data: dict[str, Any] = {
         "merchantTradeNo": order.merchant_trade_no,
@@ -27,7 +30,10 @@ def order_data(order: Order) -> dict[str, Any]:
         data |= {"transactionId": payment.transaction_id, "openUserId": payment.open_user_id}
     if order.pass_through_info is not None:
         data["passThroughInfo"] = order.pass_through_info
-    data["commission"] = amounts.as_number(payment.commission) if payment else 0
+    if payment is None:
+        data["commission"] = 0
+    elif now_ms is None or payment.tells_fee(now_ms):
+        data["commission"] = amounts.as_number(payment.commission)
     if payment:
         instruction = {
             "currency": payment.spent_currency,

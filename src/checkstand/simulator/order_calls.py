@@ -79,9 +79,10 @@ def query_v2(world: World, merchant: Merchant, body: Body) -> dict[str, Any]:
             "transactionId": payment.transaction_id,
             "openUserId": payment.open_user_id,
             "transactTime": payment.paid_ms,
-            "commission": amounts.as_text(payment.commission),
             "paymentInfo": _payment_info(order, payment),
         }
+        if payment.tells_fee(world.clock.now_ms()):
+            data["commission"] = amounts.as_text(payment.commission)
     return data
 
 

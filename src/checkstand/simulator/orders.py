@@ -126,7 +126,7 @@ def tell(world: World, order: Order, biz_status: str) -> None:
         biz_id=order.prepay_id,
         biz_type="PAY",
         biz_status=biz_status,
-        data=order_data(order),
+        data=order_data(order, now_ms=world.clock.now_ms()),
         url=order.webhook_url,
     )
 
@@ -175,6 +175,9 @@ def _make_payment(world: World, order: Order, terms: PaymentTerms, spent: Quote)
     commission = terms.commission
     if commission is None:
         commission = amounts.share(amount, world.settings.commission_rate)
+    now_ms = world.clock.now_ms()
+    target = Target(merchant_id=order.merchant_id, merchant_trade_no=order.merchant_trade_no)
+    silent = [fault.parameters["seconds"] for fault in world.faults.draw(Stage.PAYMENT, target)]
     return Payment(
         transaction_id=f"P_{world.randomness.alphanumeric(14).upper()}",
         open_user_id=open_id(order.merchant_id, terms.payer_id),
@@ -182,10 +185,11 @@ def _make_payment(world: World, order: Order, terms: PaymentTerms, spent: Quote)
         amount=amount,
         currency=terms.currency or order.currency,
         commission=commission,
-        paid_ms=world.clock.now_ms(),
+        paid_ms=now_ms,
         spent_currency=spent.currency,
         spent_amount=spent.amount,
         price=spent.price,
+        fee_told_from_ms=now_ms + round(max(silent) * 1000) if silent else 0,
     )
 
 

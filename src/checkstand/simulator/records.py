@@ -127,6 +127,11 @@ class Payment:
     spent_currency: str  # the coin the payer chose, and how much of it went
     spent_amount: Decimal
     price: Decimal  # of one such coin, in the order's currency
+    fee_told_from_ms: int = 0  # until then no message says the commission
+
+    def tells_fee(self, now_ms: int) -> bool:
+        """Say whether messages of this moment carry the commission."""
+        return now_ms >= self.fee_told_from_ms
 
 
 @dataclass(frozen=True, slots=True)
