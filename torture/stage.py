@@ -146,7 +146,10 @@ class Stage:
             await migrate(self._url)
             self._owner = await asyncpg.connect(self._url)
             self._connection = await asyncpg.connect(
-                self._url, server_settings=_SESSION, statement_cache_size=1000
+                self._url,
+                server_settings=_SESSION,
+                statement_cache_size=1000,
+                max_cached_statement_lifetime=0,  # minutes of virtual time are over at once
             )
             tables = await self._owner.fetch(_TABLES)
         self._tables = [row["name"] for row in tables]
