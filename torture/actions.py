@@ -17,8 +17,10 @@ from checkstand.simulator.server import DEFAULT_MERCHANT
 from checkstand.web.checkout.forms import form_token
 from torture.faults import Armed
 from torture.network import Unanswered, Unreached
-from torture.plan import Step
+from torture.plan import FURTHER, Step
 from torture.shop import ShopOrder
+from torture.staff import STAFF_ACTIONS
+from torture.workers import WORKER_ACTIONS
 from torture.world import STRANGER, World
 
 Args = Mapping[str, Any]
@@ -37,7 +39,7 @@ async def act(world: World, step: Step) -> None:
 def _order(world: World, args: Args) -> ShopOrder:
     number = int(args["order"])
     if number not in world.shop.orders:
-        world.shop.orders[number] = ShopOrder(number, world.plan.orders[number])
+        world.shop.orders[number] = ShopOrder(number, world.plan.orders[number % FURTHER])
     return world.shop.orders[number]
 
 
@@ -375,4 +377,6 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "stall database": _stall_database,
     "take database away": _take_database_away,
     "crash": _crash,
+    **STAFF_ACTIONS,
+    **WORKER_ACTIONS,
 }

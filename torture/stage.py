@@ -12,7 +12,8 @@ from checkstand.queries.verify_ledger import verify_ledger
 from checkstand.simulator.signing import make_signing_key
 from checkstand.storage.migrate import migrate
 from torture.actions import act
-from torture.invariants import Books, list_violations
+from torture.books import Books
+from torture.invariants import list_violations
 from torture.loop import VirtualLoop
 from torture.network import Unanswered, Unreached
 from torture.plan import Plan
@@ -67,7 +68,8 @@ _WATCH_ATTEMPTS = """
 """
 _WATCH_ORDERS = """
     SELECT '= orders', 0, NULL, 0,
-           string_agg(concat_ws(':', order_id, status, version), ' ' ORDER BY order_id) FROM orders
+           string_agg(concat_ws(':', order_id, status, version, buyer_reference),
+                      ' ' ORDER BY order_id) FROM orders
 """
 _WATCH_EXPIRY = """
     SELECT 'orders', count(*) FILTER (WHERE expires_at <= $1),
@@ -258,9 +260,10 @@ class Stage:
 
 def _count_ends(books: Books) -> Counter[str]:
     """Count how things ended, so that one sees what was never met."""
-    return Counter(
+    ends = Counter(
         f"{name} {row[column]}" for name, table, column in _ENDS for row in books.tables[table]
     )
+    return ends + Counter({f"desk {what}": n for what, n in books.world.desk.done.items()})
 
 
 async def _verify(world: World) -> list[str]:

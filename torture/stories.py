@@ -5,66 +5,27 @@ strike any story are rows in `MISFORTUNES`.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from torture import stories_staff
+from torture.draw import Draw, Steps, opened
 from torture.plan import Plan, Step
 
 _CREATE, _QUERY, _CLOSE = "/v3/order", "/v2/order/query", "/order/close"
 _REFUND, _REFUND_QUERY = "/order/refund", "/order/refund/query"
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What a story is made from."""
-
-    random: random.Random
-    order: int
-    start: float
-    life: int  # seconds until the order expires
-    moments: tuple[float, ...] = field(default=())  # at which something happens in its story
-
-    def step(self, at: float, act: str, **args: Any) -> Step:
-        """Make a step about this order, `at` seconds after its create."""
-        return Step(round(self.start + max(at, 0.0), 3), act, {"order": self.order, **args})
-
-    def any_step(self, at: float, act: str, **args: Any) -> Step:
-        """Make a step that is about no order."""
-        return Step(round(self.start + max(at, 0.0), 3), act, args)
-
-    def between(self, least: float, most: float) -> float:
-        """Draw a number of seconds."""
-        return self.random.uniform(least, most)
-
-    def host(self) -> str:
-        """Draw a gateway."""
-        return self.random.choice("ab")
-
-    def within_life(self) -> float:
-        """Draw a moment while the order lives: shortly before something happens, or any."""
-        if self.moments and self.random.random() < 0.7:
-            return max(self.random.choice(self.moments) - self.random.random() ** 3, 0.0)
-        return self.life * self.random.random() ** 2 * 0.9
-
-
-Steps = Iterator[Step]
-
-
-def _opened(draw: Draw) -> Steps:
-    yield draw.step(0, "create", host=draw.host())
-    yield draw.step(draw.between(0.5, 6), "look")
-
-
 def plain(draw: Draw) -> Steps:
     """Create, look, pay."""
-    yield from _opened(draw)
+    yield from opened(draw)
     yield draw.step(draw.between(2, 40), "pay")
 
 
 def unpaid(draw: Draw) -> Steps:
     """Nobody pays; perhaps money comes after the end."""
-    yield from _opened(draw)
+    yield from opened(draw)
     if draw.random.random() < 0.5:
         late = draw.life + draw.between(0.5, 200) ** draw.random.choice((1, 2))
         yield draw.step(late, "pay", force=True, webhook=draw.random.random() < 0.5)
@@ -81,7 +42,7 @@ def crossed_creates(draw: Draw) -> Steps:
 
 def renewals(draw: Draw) -> Steps:
     """New codes, one to ten times; somebody pays by any of those shown."""
-    yield from _opened(draw)
+    yield from opened(draw)
     at = draw.between(3, 10)
     for _ in range(draw.random.choice((1, 1, 1, 2, 2, 3, 5, 10))):
         yield draw.step(at, draw.random.choice(("renew", "shopper renews")), host=draw.host())
@@ -99,7 +60,7 @@ def renewals(draw: Draw) -> Steps:
 
 def cancelled(draw: Draw) -> Steps:
     """Cancelled, and perhaps paid in the same moment."""
-    yield from _opened(draw)
+    yield from opened(draw)
     at = draw.between(0.01, 30)
     yield draw.step(at, draw.random.choice(("cancel", "shopper cancels")), host=draw.host())
     if draw.random.random() < 0.6:
@@ -110,7 +71,7 @@ def cancelled(draw: Draw) -> Steps:
 
 def closed_then_paid(draw: Draw) -> Steps:
     """A close is accepted, and before it takes effect the payer pays."""
-    yield from _opened(draw)
+    yield from opened(draw)
     at = draw.between(4, 20)
     yield draw.any_step(at - 1, "break binance", kind="paid_while_closing")
     yield draw.step(at, draw.random.choice(("cancel", "renew", "shopper renews")))
@@ -119,7 +80,7 @@ def closed_then_paid(draw: Draw) -> Steps:
 
 def stalls(draw: Draw) -> Steps:
     """Somebody starts to pay and does not get on, across the end of the code."""
-    yield from _opened(draw)
+    yield from opened(draw)
     at = draw.between(3, min(draw.life * 0.9, 300))
     yield draw.step(at, "start paying")
     if draw.random.random() < 0.5:
@@ -134,7 +95,7 @@ def stalls(draw: Draw) -> Steps:
 
 def unheard(draw: Draw) -> Steps:
     """Every notice of the order is lost."""
-    yield from _opened(draw)
+    yield from opened(draw)
     yield draw.any_step(1, "break binance", kind="drop", times=20)
     yield draw.step(draw.between(3, 60), "pay")
     if draw.random.random() < 0.5:
@@ -170,7 +131,7 @@ def unanswered_create(draw: Draw) -> Steps:
 
 def stranger(draw: Draw) -> Steps:
     """Another merchant's genuine notice comes to our address with our number."""
-    yield from _opened(draw)
+    yield from opened(draw)
     yield draw.step(draw.between(0.05, 10), "stranger pays")
     if draw.random.random() < 0.4:
         yield draw.step(draw.between(10, 50), "pay")
@@ -189,7 +150,7 @@ def repeated(draw: Draw) -> Steps:
             kind="notice unanswered",
             times=draw.random.choice((1, 3, 5)),
         )
-    yield from _opened(draw)
+    yield from opened(draw)
     at = draw.between(3, 30)
     yield draw.step(at, "pay")
     yield draw.step(at + draw.between(0, 2), "repeat notice", copies=3)
@@ -198,7 +159,7 @@ def repeated(draw: Draw) -> Steps:
 
 def odd_money(draw: Draw) -> Steps:
     """Other money arrives than was asked for."""
-    yield from _opened(draw)
+    yield from opened(draw)
     odd = draw.random.choice(({"amount": "3.33"}, {"currency": "BNB"}, {"amount": "99"}))
     yield draw.step(draw.between(3, 40), "pay", **odd)
     yield draw.step(draw.between(40, 60), draw.random.choice(("renew", "cancel", "refresh")))
@@ -209,14 +170,14 @@ def odd_money(draw: Draw) -> Steps:
 
 def last_second(draw: Draw) -> Steps:
     """Paid around the very moment of the end."""
-    yield from _opened(draw)
+    yield from opened(draw)
     yield draw.step(draw.life + draw.between(-1.5, 0.5), "pay")
     yield draw.step(draw.life + draw.between(-1.5, 0.5), "cancel")
 
 
 def pressed_often(draw: Draw) -> Steps:
     """Shop and shopper press every button."""
-    yield from _opened(draw)
+    yield from opened(draw)
     verbs = (
         "cancel", "renew", "refresh", "fulfil", "look", "shopper renews", "shopper cancels",
         "shopper has paid", "pay", "start paying", "walk away",
@@ -239,7 +200,7 @@ def refunded_elsewhere(draw: Draw) -> Steps:
 
 
 def _paid(draw: Draw) -> Steps:
-    yield from _opened(draw)
+    yield from opened(draw)
     yield draw.step(7, "pay")
 
 
@@ -346,6 +307,7 @@ STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     ten_refunds: 1,
     refund_short_of_balance: 3,
     refunded_twice: 2,
+    **stories_staff.STORIES,
 }
 
 

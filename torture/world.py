@@ -22,6 +22,7 @@ from checkstand.simulator.server import DEFAULT_MERCHANT, make_application, make
 from checkstand.simulator.settings import Settings
 from checkstand.simulator.signing import KeyRing, SigningKey
 from torture.ambient import Time
+from torture.desk import Desk, Hand
 from torture.faults import Breakage
 from torture.gate import Gate
 from torture.hosts import BINANCE_URL, PUBLIC_URL, Host, Surroundings
@@ -76,6 +77,8 @@ class World:
         self.line_faults = Breakage(self.struck)
         self.shop = Shop(time=self.time, call=self.call_gateway, faults=self.shop_faults)
         self.shop.fulfils = not plan.fulfils_on_delivery
+        self.desk = Desk()
+        self.in_hand: dict[tuple[int, int], Hand] = {}  # by order and packer
         self.simulator = make_world(
             base_url=BINANCE_URL,
             merchants=(DEFAULT_MERCHANT, STRANGER),
@@ -232,6 +235,7 @@ class World:
             self.rows = rows
             self.trace.note("rows", f"{orders} | {attempts}")
             self._check_codes()
+            self.complaints.extend(self.desk.heed_orders(orders, at=self.loop.time()))
         self.timetable.learn(due)
 
     def _check_codes(self) -> None:
@@ -241,7 +245,7 @@ class World:
         """
         over = {
             order_id
-            for order_id, status, _ in (entry.split(":") for entry in self.rows.orders.split())
+            for order_id, status, *_ in (entry.split(":") for entry in self.rows.orders.split())
             if status in {"CANCELED", "EXPIRED"}
         }
         payable = Counter[str]()
