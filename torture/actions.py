@@ -15,6 +15,7 @@ from checkstand.simulator.records import Order
 from checkstand.simulator.rejections import Rejection
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from checkstand.web.checkout.forms import form_token
+from torture.accountant import ACCOUNTANT_ACTIONS
 from torture.faults import Armed
 from torture.network import Unanswered, Unreached
 from torture.plan import FURTHER, Step
@@ -379,4 +380,5 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "crash": _crash,
     **STAFF_ACTIONS,
     **WORKER_ACTIONS,
+    **ACCOUNTANT_ACTIONS,
 }

@@ -5,9 +5,9 @@ say is judged by it, never the other way round.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -50,8 +50,10 @@ class Desk:
     approved_at_ms: dict[str, int] = field(default_factory=dict)  # Binance's time, by refund id
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # (refund id, said)
     hands: list[Hand] = field(default_factory=list)
-    audits: list[dict[str, Any]] = field(default_factory=list)  # what two runs in a row said
-    closings: dict[str, str] = field(default_factory=dict)  # the summary as first heard, by day
+    has_accountant: bool = False
+    audited_until: date | None = None  # to which day all was compared at the very end
+    open_at_end: Sequence[Mapping[str, Any]] = field(default=())  # discrepancies found then
+    summaries: dict[str, str] = field(default_factory=dict)  # of closed days, as first heard
     done: Counter[str] = field(default_factory=Counter)  # how often what happened
     _known: set[str] = field(default_factory=set)
     _open: list[tuple[float, Counter[str]]] = field(default_factory=list)  # by buyer, over time

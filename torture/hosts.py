@@ -142,14 +142,16 @@ class Host:
             random=self._random,
         )
         policy = Policy(public_url=PUBLIC_URL)
+        line = BinanceLine(
+            around.network, around.simulator, faults=around.binance_faults, watcher=watcher
+        )
         provider = Provider(
             observer=watcher,
             clock=clock,
             random=self._random,
             timeout_seconds=policy.provider_timeout.total_seconds(),
-            transport=BinanceLine(
-                around.network, around.simulator, faults=around.binance_faults, watcher=watcher
-            ),
+            transport=line,
+            fetch=line.fetch,
             elapsed_seconds=asyncio.get_running_loop().time,
         )
         sender = ShopLine(
@@ -278,8 +280,8 @@ async def _keep_accounts(resources: Resources) -> None:
             )
 
 
-async def _here(work: Callable[[], Any]) -> Any:
-    return work()
+async def _here(work: Callable[..., Any], *values: Any) -> Any:
+    return work(*values)
 
 
 async def _keep_time(database: Database, clock: SkewedClock) -> None:

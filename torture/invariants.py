@@ -12,6 +12,7 @@ from typing import Final
 
 from checkstand.simulator.records import NoticeState, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
+from torture.audit_invariants import AUDIT_INVARIANTS
 from torture.books import Books, awaits_approval
 from torture.desk_invariants import DESK_INVARIANTS
 
@@ -261,6 +262,7 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     orders_are_explained,
     answers_are_kept,
     *DESK_INVARIANTS,
+    *AUDIT_INVARIANTS,
 )
 
 

@@ -150,13 +150,16 @@ class Shop:
         path: str,
         *,
         body: Any = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         host: str | None = None,
     ) -> Reply | None:
         """Call until there is an answer that a repetition would not change; None when none came."""
         for seconds in _AGAIN_SECONDS:
             try:
-                reply = await self._call(method, path, body=body, headers=headers, host=host)
+                reply = await self._call(
+                    method, path, body=body, content=content, headers=headers, host=host
+                )
             except (Unreached, Unanswered):
                 pass
             else:

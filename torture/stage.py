@@ -11,6 +11,7 @@ import asyncpg
 from checkstand.queries.verify_ledger import verify_ledger
 from checkstand.simulator.signing import make_signing_key
 from checkstand.storage.migrate import migrate
+from torture.accountant import look_over_books
 from torture.actions import act
 from torture.books import Books
 from torture.invariants import list_violations
@@ -227,6 +228,7 @@ class Stage:
         await asyncio.sleep(_LAST_FAULTS_SECONDS)
         world.end_faults()
         await asyncio.sleep(_REST_SECONDS)
+        await look_over_books(world)
         for done in await asyncio.gather(*doing, return_exceptions=True):
             if isinstance(done, BaseException):
                 world.complaints.append(f"an action failed: {done!r}")

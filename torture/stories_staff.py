@@ -129,6 +129,53 @@ def packed(draw: Draw) -> Steps:
         yield draw.step(moment, "refund", number=number, host=draw.host(), **given)
 
 
+def audited(draw: Draw) -> Steps:
+    """The morning after, the accountant lays the day beside Binance's files."""
+    if draw.random.random() < 0.6:
+        yield draw.any_step(0, "allow reports")
+    yield from opened(draw)
+    match draw.random.choice(("unheard", "unheard", "portal", "refund", "late")):
+        case "unheard":  # nobody tells of it, and Binance cannot be asked: its file is the first
+            yield draw.any_step(5, "break binance", kind="drop", times=20)
+            name, times = "/v2/order/query", draw.random.choice((6, 15, 40))
+            kind = "binance unreachable"
+            yield draw.any_step(5, "break line to binance", kind=kind, name=name, times=times)
+            yield draw.step(draw.between(6, 40), "pay")
+        case "portal":
+            yield draw.step(7, "pay")
+            amount = draw.random.choice(("0.002", "0.004"))
+            yield draw.step(draw.between(10, 3000), "refund in portal", amount=amount)
+        case "refund":
+            yield draw.step(7, "pay")
+            yield draw.step(draw.between(20, 60), "refund", number=0, amount="0.002")
+            if draw.random.random() < 0.5:
+                yield draw.any_step(15, "break binance", kind="drop", times=20)
+        case _:
+            late = draw.life + draw.between(1, 4000)
+            yield draw.step(late, "pay", force=True, webhook=draw.random.random() < 0.3)
+    yield from _morning_after(draw)
+
+
+def _morning_after(draw: Draw) -> Steps:
+    at = _UNTIL_MIDNIGHT - draw.start + draw.between(30, 3000)
+    for host in "ab":
+        act = draw.random.choice(("fetch reports", "fetch reports", "upload reports"))
+        when = at + draw.random.choice((0.0, draw.between(0, 0.05), draw.between(0, 60)))
+        yield draw.any_step(when, act, day=0, host=host)
+        when += draw.random.choice((0.1, draw.between(0, 5), 70.0))
+        yield draw.any_step(when, "reconcile day", day=0, host=host)
+    if draw.random.random() < 0.4:
+        yield draw.any_step(at + draw.between(0, 60), "crash", host=draw.host(), passings=5, down=2)
+    when = at + draw.between(60, 4000)
+    if draw.random.random() < 0.5:
+        how = draw.random.choice(("explained", "accepted"))
+        yield draw.any_step(when, "resolve discrepancies", how=how)
+    for host in draw.random.choice(("a", "ab", "")):
+        yield draw.any_step(when + draw.between(5, 5.05), "close day", day=0, host=host)
+
+
+#: Stories begin at noon; gateways take a moment to start.
+_UNTIL_MIDNIGHT: Final = 12 * 3600.0
 _CURRENCIES: Final = (*_COINS, "EUR")
 
 STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
@@ -136,4 +183,5 @@ STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     limited_amount: 1,
     approved: 4,
     packed: 4,
+    audited: 3,
 }

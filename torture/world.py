@@ -17,8 +17,13 @@ from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.simulator.ambient import Randomness
 from checkstand.simulator.clock import SimulatedClock
 from checkstand.simulator.control import Control
-from checkstand.simulator.records import Merchant, Order, OrderStatus
-from checkstand.simulator.server import DEFAULT_MERCHANT, make_application, make_world
+from checkstand.simulator.records import FEATURES, Merchant, Order, OrderStatus
+from checkstand.simulator.server import (
+    DEFAULT_API_KEY,
+    DEFAULT_MERCHANT,
+    make_application,
+    make_world,
+)
 from checkstand.simulator.settings import Settings
 from checkstand.simulator.signing import KeyRing, SigningKey
 from torture.ambient import Time
@@ -91,6 +96,8 @@ class World:
             line=_NoticeLine(self),
         )
         self.control = Control(self.simulator)
+        # Most keys may not fetch report files; a plan that tells of them gets one that may.
+        self.control.set_key(DEFAULT_API_KEY, features=FEATURES - {"REPORT"})
         around = Surroundings(
             seed=plan.seed,
             time=self.time,
