@@ -45,6 +45,7 @@ _ENDS: Final = (
     ("refund", "refunds", "status"),
     ("anomaly", "anomalies", "kind"),
     ("notice", "notices", "outcome"),
+    ("discrepancy", "discrepancies", "kind"),
 )
 #: After the last step things may still be on their way for so long before faults end.
 _LAST_FAULTS_SECONDS: Final = 20.0
