@@ -39,7 +39,8 @@ _WAKE: Final = "_wake"
 #: How often a host's clock is compared with the database's, while much happens and afterwards.
 _CLOCK_EVERY_SECONDS: Final = (60.0, 12 * 3600.0)
 #: How often accounts are read again, likewise.
-_ACCOUNTS_EVERY_SECONDS: Final = (5.0, 24 * 3600.0)
+_ACCOUNTS_EVERY_SECONDS: Final = (5.0, 48 * 3600.0)
+_GROWTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +271,7 @@ async def _keep_accounts(resources: Resources) -> None:
     seconds, most = _ACCOUNTS_EVERY_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        seconds = min(seconds * 4, most)
+        seconds = min(seconds * _GROWTH, most)
         with contextlib.suppress(Exception):  # likewise
             await resources.accounts.reload(
                 resources.database,
@@ -288,6 +289,6 @@ async def _keep_time(database: Database, clock: SkewedClock) -> None:
     seconds, most = _CLOCK_EVERY_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        seconds = min(seconds * 4, most)
+        seconds = min(seconds * _GROWTH, most)
         with contextlib.suppress(Exception):  # the database may be away; the offset stays
             await database.learn_time(clock)
