@@ -16,10 +16,13 @@ from checkstand.simulator.rejections import Rejection
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from checkstand.web.checkout.forms import form_token
 from torture import actions_calamities as calamities
+from torture.accountant import ACCOUNTANT_ACTIONS
 from torture.faults import Armed
 from torture.network import Unanswered, Unreached
-from torture.plan import Step
+from torture.plan import FURTHER, Step
 from torture.shop import ShopOrder
+from torture.staff import STAFF_ACTIONS
+from torture.workers import WORKER_ACTIONS
 from torture.world import STRANGER, World
 
 Args = Mapping[str, Any]
@@ -38,7 +41,7 @@ async def act(world: World, step: Step) -> None:
 def _order(world: World, args: Args) -> ShopOrder:
     number = int(args["order"])
     if number not in world.shop.orders:
-        world.shop.orders[number] = ShopOrder(number, world.plan.orders[number])
+        world.shop.orders[number] = ShopOrder(number, world.plan.orders[number % FURTHER])
     return world.shop.orders[number]
 
 
@@ -387,4 +390,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "end recovery": calamities.end_recovery,
     "use other keys": calamities.use_other_keys,
     "use our keys": calamities.use_our_keys,
+    **STAFF_ACTIONS,
+    **WORKER_ACTIONS,
+    **ACCOUNTANT_ACTIONS,
 }

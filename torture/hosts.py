@@ -47,7 +47,8 @@ _START_AGAIN_SECONDS_MAX: Final = 30.0
 #: How often a host's clock is compared with the database's, while much happens and afterwards.
 _CLOCK_EVERY_SECONDS: Final = (60.0, 12 * 3600.0)
 #: How often accounts are read again, likewise.
-_ACCOUNTS_EVERY_SECONDS: Final = (5.0, 24 * 3600.0)
+_ACCOUNTS_EVERY_SECONDS: Final = (5.0, 48 * 3600.0)
+_GROWTH: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +167,16 @@ class Host:
             random=self._random,
         )
         policy = Policy(public_url=PUBLIC_URL)
+        line = BinanceLine(
+            around.network, around.simulator, faults=around.binance_faults, watcher=watcher
+        )
         provider = Provider(
             observer=watcher,
             clock=clock,
             random=self._random,
             timeout_seconds=policy.provider_timeout.total_seconds(),
-            transport=BinanceLine(
-                around.network, around.simulator, faults=around.binance_faults, watcher=watcher
-            ),
+            transport=line,
+            fetch=line.fetch,
             elapsed_seconds=asyncio.get_running_loop().time,
         )
         sender = ShopLine(
@@ -295,7 +298,7 @@ async def _keep_accounts(resources: Resources) -> None:
     seconds, most = _ACCOUNTS_EVERY_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        seconds = min(seconds * 4, most)
+        seconds = min(seconds * _GROWTH, most)
         with contextlib.suppress(Exception):  # likewise
             await resources.accounts.reload(
                 resources.database,
@@ -305,14 +308,14 @@ async def _keep_accounts(resources: Resources) -> None:
             )
 
 
-async def _here(work: Callable[[], Any]) -> Any:
-    return work()
+async def _here(work: Callable[..., Any], *values: Any) -> Any:
+    return work(*values)
 
 
 async def _keep_time(database: Database, clock: SkewedClock) -> None:
     seconds, most = _CLOCK_EVERY_SECONDS
     while True:
         await asyncio.sleep(seconds)
-        seconds = min(seconds * 4, most)
+        seconds = min(seconds * _GROWTH, most)
         with contextlib.suppress(Exception):  # the database may be away; the offset stays
             await database.learn_time(clock)

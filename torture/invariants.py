@@ -5,20 +5,18 @@ Each invariant is a function that yields a sentence for whatever is wrong, and a
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from checkstand.domain.anomaly import UNSETTLED_MONEY
-from checkstand.simulator.records import NoticeState, Order, Refund, RefundStatus
+from checkstand.simulator.records import NoticeState, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from torture.ambient import BEGAN_AT
-from torture.backups import Forgotten
-from torture.world import World
+from torture.audit_invariants import AUDIT_INVARIANTS
+from torture.books import Books, Row, awaits_approval
+from torture.desk_invariants import DESK_INVARIANTS
 
-Row = Mapping[str, Any]
 _UNPAID = {"CREATED", "PENDING_PAYMENT"}
 _LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
 #: Whatever was due this long ago should have been done.
@@ -27,87 +25,6 @@ _MARGIN = timedelta(hours=8)
 _CLOCKS_AGREE: Final = timedelta(seconds=1)
 #: A call ends within so many seconds, and its answer waits so long for the database.
 _ANSWERED_WITHIN_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """Both sides at the end."""
-
-    world: World
-    now: datetime
-    tables: Mapping[str, Sequence[Row]]
-    timelines: Mapping[str, Sequence[Mapping[str, Any]]]  # by order id
-    flaws: Sequence[str] = ()  # that the ledger's own verification found
-
-    def rows(self, table: str, **wanted: Any) -> list[Row]:
-        """Return the rows of a table that have these values."""
-        return [
-            row
-            for row in self.tables[table]
-            if all(row[name] == value for name, value in wanted.items())
-        ]
-
-    @property
-    def received(self) -> dict[str, Order]:
-        """Return Binance's orders of ours that were paid, by attempt id."""
-        return {
-            order.merchant_trade_no: order
-            for order in self.world.simulator.store.orders.values()
-            if order.merchant_id == DEFAULT_MERCHANT.merchant_id and order.payment is not None
-        }
-
-    @property
-    def forgotten(self) -> Forgotten:
-        """Return what restored databases do not know."""
-        return self.world.calamities.forgotten
-
-    @property
-    def strays(self) -> dict[str, Order]:
-        """Return the orders that were made with another merchant's keys, by attempt id.
-
-        Nothing in the answer to a create says whose it is, so a code may be shown, and paid, before
-        the first query stops the account. Not the stranger's own that only have our numbers.
-        """
-        return {
-            order.merchant_trade_no: order
-            for order in self.world.simulator.store.orders.values()
-            if order.merchant_id != DEFAULT_MERCHANT.merchant_id and order.pass_through_info
-        }
-
-    @property
-    def paid(self) -> dict[str, Order]:
-        """Return every order that somebody paid in good faith, by attempt id."""
-        return {n: order for n, order in self.strays.items() if order.payment} | self.received
-
-    def is_elsewhere(self, refund: Refund) -> bool:
-        """Say whether our rows cannot know of a refund: it was made in the portal, or forgotten."""
-        return refund.by_portal or refund.refund_request_id in self.forgotten.refunds
-
-    def has_unsettled_money(self, order_id: Any) -> bool:
-        """Say whether a person has to decide about an order first."""
-        return any(
-            row["resolved_at"] is None and row["kind"] in UNSETTLED_MONEY
-            for row in self.rows("anomalies", order_id=order_id)
-        )
-
-    def attempt_of(self, payment_id: Any) -> str:
-        """Return the number of the attempt that a payment was made for."""
-        found = self.rows("payments", payment_id=payment_id)
-        return str(found[0]["attempt_id"].hex) if found else "none"
-
-    def heard_of_refund(self, refund_id: Any, type_: str) -> bool:
-        """Say whether the shop took an event of a type about a refund."""
-        return any(
-            event.type == type_ and event.data["refund"]["refund_id"] == str(refund_id)
-            for event in self.world.shop.seen.values()
-        )
-
-    def heard(self, order_id: Any, type_: str) -> int:
-        """Return how many events of a type the shop took about an order."""
-        return sum(
-            event.type == type_ and event.order.get("order_id") == str(order_id)
-            for event in self.world.shop.seen.values()
-        )
 
 
 def nothing_received_is_missing(books: Books) -> Iterator[str]:
@@ -183,7 +100,9 @@ def shop_is_told_of_money(books: Books) -> Iterator[str]:
             anomaly["kind"] == "refunded_elsewhere" and anomaly["resolved_at"] is None
             for anomaly in books.rows("anomalies", order_id=row["order_id"])
         )
-        waits = type_ == "order.paid" and (went_back or is_held)
+        # Nor while somebody has yet to say whether it goes back.
+        may_go = any(map(awaits_approval, books.rows("refunds", order_id=row["order_id"])))
+        waits = type_ == "order.paid" and (went_back or is_held or may_go)
         if not (books.heard(row["order_id"], type_) or waits):
             yield f"the shop never took {type_} for payment {row['payment_id']}"
 
@@ -253,7 +172,7 @@ def refunds_are_paid_once(books: Books) -> Iterator[str]:
             yield f"refund {row['refund_id']} is {row['status']} here, paid there: {is_paid}"
         elif refund is not None and is_paid and ours != refund.amount:
             yield f"refund {row['refund_id']}: {ours} here, {refund.amount} there"
-        if not is_paid and row["status"] != "FAILED":
+        if not is_paid and row["status"] != "FAILED" and not awaits_approval(row):
             yield f"refund {row['refund_id']} has not come to an end: {row['status']}"
         told = {"SUCCEEDED": "refund.succeeded", "FAILED": "refund.failed"}.get(row["status"], "")
         if told and not books.heard_of_refund(row["refund_id"], told):
@@ -411,6 +330,8 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     history_is_whole,
     orders_are_explained,
     answers_are_kept,
+    *DESK_INVARIANTS,
+    *AUDIT_INVARIANTS,
 )
 
 

@@ -9,6 +9,7 @@ import contextvars
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -177,6 +178,18 @@ class BinanceLine:
         if self._faults.draw("binance unanswered", name=path):
             raise Unanswered("the answer was lost")
         return reply
+
+    async def fetch(self, url: str, into: Path, *, may_be_plain: bool) -> str | None:
+        """Write a report file of Binance's into a file of ours; return why that did not work."""
+        del may_be_plain
+        try:
+            reply = await self._ask(Call(method="GET", url=url, headers={}))
+        except (Unreached, Unanswered) as error:
+            return f"the connection failed ({type(error).__name__})"
+        if reply.status != 200:
+            return f"its address answers {reply.status}"
+        into.write_bytes(reply.body)  # noqa: ASYNC240  (nothing else runs meanwhile, here)
+        return None
 
     async def sleep(self, seconds: float) -> None:
         """Wait between two attempts."""

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+#: Orders from this number on are further ones, each like the plan's order of its last digits.
+FURTHER: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ class Shop:
         self.seen: dict[str, Event] = {}  # by webhook-id, in the order of arrival
         self.forgotten: set[str] = set()  # orders that the gateway need not know any more
         self.goods: Counter[str] = Counter()  # sent, by order id
+        self.left_to_workers: set[str] = set()  # whose goods no delivery sends, by its own number
+        self.tokens: dict[str, str] = {}  # of the deliveries that ask for goods, by order id
+        self.tellings: Counter[str] = Counter()  # of order.paid, by order id
         self.complaints: list[str] = []
 
     def trust(self, secret: str) -> None:
@@ -80,23 +83,33 @@ class Shop:
         except EventRefused as error:
             self.complaints.append(f"a delivery was not to be believed: {error}")
             return error.http_status, []
+        if event.type == "order.paid":
+            self.tellings[str(event.order["order_id"])] += 1
         is_new = event.id not in self.seen
         self.seen.setdefault(event.id, event)
         if event.type == "order.paid":
-            self._fulfil(str(event.order["order_id"]), is_new=is_new)
+            self._take_order(event, is_new=is_new)
         if slow := self._faults.draw("shop slow"):
             await asyncio.sleep(slow.seconds)
         return (500 if self._faults.draw("shop 500 after") else 204), []
 
-    def _fulfil(self, order_id: str, *, is_new: bool) -> None:
+    def _take_order(self, event: Event, *, is_new: bool) -> None:
+        order_id = str(event.order["order_id"])
+        if is_new:
+            self.tokens[order_id] = str(event.data["fulfilment"]["token"])
+        if self.fulfils and event.order["merchant_order_id"] in self.left_to_workers:
+            return
+        self._send_goods(order_id, is_new=is_new)
+
+    def _send_goods(self, order_id: str, *, is_new: bool) -> None:
         """Send the goods once, and say so whenever it is asked: the answer may be forgotten."""
         self.goods[order_id] += is_new
         if self.fulfils:
             path = f"/api/payments/binance/orders/{order_id}/fulfill"
             self._telling = asyncio.get_running_loop().create_task(self.insist("POST", path))
 
-    async def create(self, order: ShopOrder, *, key: str, host: str | None) -> None:
-        """Open an order, again under the same key until there is an answer."""
+    async def create(self, order: ShopOrder, *, key: str, host: str | None) -> Reply | None:
+        """Open an order, again under the same key until there is an answer; return that."""
         reply = await self.insist(
             "POST",
             "/api/payments/binance/create",
@@ -105,11 +118,12 @@ class Shop:
             host=host,
         )
         if reply is None:
-            return
+            return None
         said = json.loads(reply.body)
         shown = said.get("order", said) if isinstance(said, dict) else {}
         if reply.status in {200, 201, 202, 422} and shown.get("order_id"):
             self.note(order, shown)
+        return reply
 
     async def look(self, order: ShopOrder) -> None:
         """Read an order as it stands, and show the shopper its code."""
@@ -139,13 +153,16 @@ class Shop:
         path: str,
         *,
         body: Any = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         host: str | None = None,
     ) -> Reply | None:
         """Call until there is an answer that a repetition would not change; None when none came."""
         for seconds in _AGAIN_SECONDS:
             try:
-                reply = await self._call(method, path, body=body, headers=headers, host=host)
+                reply = await self._call(
+                    method, path, body=body, content=content, headers=headers, host=host
+                )
             except (Unreached, Unanswered):
                 pass
             else:

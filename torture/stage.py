@@ -11,9 +11,11 @@ import asyncpg
 from checkstand.queries.verify_ledger import verify_ledger
 from checkstand.simulator.signing import make_signing_key
 from checkstand.storage.migrate import migrate
+from torture.accountant import look_over_books
 from torture.actions import act
 from torture.backups import read_tables
-from torture.invariants import Books, list_violations
+from torture.books import Books
+from torture.invariants import list_violations
 from torture.loop import VirtualLoop
 from torture.mending import mend
 from torture.network import Unanswered, Unreached
@@ -47,6 +49,7 @@ _ENDS: Final = (
     ("notice", "notices", "outcome"),
     ("orphan", "orphan_orders", "status"),
     ("act", "acts", "what"),
+    ("discrepancy", "discrepancies", "kind"),
 )
 #: After the last step things may still be on their way for so long before faults end.
 _LAST_FAULTS_SECONDS: Final = 20.0
@@ -71,7 +74,8 @@ _WATCH_ATTEMPTS = """
 """
 _WATCH_ORDERS = """
     SELECT '= orders', 0, NULL, 0,
-           string_agg(concat_ws(':', order_id, status, version), ' ' ORDER BY order_id) FROM orders
+           string_agg(concat_ws(':', order_id, status, version, buyer_reference),
+                      ' ' ORDER BY order_id) FROM orders
 """
 _WATCH_EXPIRY = """
     SELECT 'orders', count(*) FILTER (WHERE expires_at <= $1),
@@ -150,7 +154,10 @@ class Stage:
             await migrate(self._url)
             self._owner = await asyncpg.connect(self._url)
             self._connection = await asyncpg.connect(
-                self._url, server_settings=_SESSION, statement_cache_size=1000
+                self._url,
+                server_settings=_SESSION,
+                statement_cache_size=1000,
+                max_cached_statement_lifetime=0,  # minutes of virtual time are over at once
             )
             tables = await self._owner.fetch(_TABLES)
         self._tables = [row["name"] for row in tables]
@@ -229,6 +236,7 @@ class Stage:
         world.end_faults()
         await mend(world)
         await asyncio.sleep(_REST_SECONDS)
+        await look_over_books(world)
         for done in await asyncio.gather(*doing, return_exceptions=True):
             if isinstance(done, BaseException):
                 world.complaints.append(f"an action failed: {done!r}")
@@ -258,9 +266,10 @@ class Stage:
 
 def _count_ends(books: Books) -> Counter[str]:
     """Count how things ended, so that one sees what was never met."""
-    return Counter(
+    ends = Counter(
         f"{name} {row[column]}" for name, table, column in _ENDS for row in books.tables[table]
     )
+    return ends + Counter({f"desk {what}": n for what, n in books.world.desk.done.items()})
 
 
 async def _verify(world: World) -> list[str]:

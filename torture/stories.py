@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from torture import stories_calamities
+from torture import stories_calamities, stories_staff
 from torture.draw import Draw, Steps, opened
 from torture.plan import Plan, Step
 
@@ -308,6 +308,7 @@ STORIES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     refund_short_of_balance: 3,
     refunded_twice: 2,
     **stories_calamities.STORIES,
+    **stories_staff.STORIES,
 }
 
 

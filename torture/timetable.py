@@ -20,6 +20,7 @@ _AGAIN_SECONDS_MAX = 6 * 3600.0
 _SAME_AGAIN_SECONDS = 30.0
 #: Chores without a moment of their own rest longer after each time, up to this ...
 _REST_SECONDS_MAX = 48 * 3600.0
+_GROWTH = 8
 #: ... except those that have to come soon enough for the end of a world to be in order.
 _RESTS_MAX = {"watch doubts": 24 * 3600.0}
 
@@ -161,7 +162,7 @@ def patient(chore: Chore, timetable: Timetable, wakes: list[PatientWake], seed: 
         nonlocal rested
         done = await chore.run(resources)
         await asyncio.sleep(rested)
-        rested = min(rested * 4, _RESTS_MAX.get(chore.name, _REST_SECONDS_MAX))
+        rested = min(rested * _GROWTH, _RESTS_MAX.get(chore.name, _REST_SECONDS_MAX))
         return done
 
     return replace(chore, run=now_and_then)

@@ -20,12 +20,18 @@ from checkstand.operations.resources import Resources
 from checkstand.simulator.ambient import Randomness
 from checkstand.simulator.clock import SimulatedClock
 from checkstand.simulator.control import Control
-from checkstand.simulator.records import Merchant, Order, OrderStatus
-from checkstand.simulator.server import DEFAULT_MERCHANT, make_application, make_world
+from checkstand.simulator.records import FEATURES, Merchant, Order, OrderStatus
+from checkstand.simulator.server import (
+    DEFAULT_API_KEY,
+    DEFAULT_MERCHANT,
+    make_application,
+    make_world,
+)
 from checkstand.simulator.settings import Settings
 from checkstand.simulator.signing import KeyRing, SigningKey
 from torture.ambient import Time
 from torture.backups import Backup, Forgotten
+from torture.desk import Desk, Hand
 from torture.faults import Breakage
 from torture.gate import Gate
 from torture.hosts import BINANCE_URL, PUBLIC_URL, Host, Surroundings
@@ -109,6 +115,8 @@ class World:
         self.shop = Shop(time=self.time, call=self.call_gateway, faults=self.shop_faults)
         self.shop.forgotten = self.calamities.forgotten.orders
         self.shop.fulfils = not plan.fulfils_on_delivery
+        self.desk = Desk()
+        self.in_hand: dict[tuple[int, int], Hand] = {}  # by order and packer
         self.simulator = make_world(
             base_url=BINANCE_URL,
             merchants=(DEFAULT_MERCHANT, STRANGER),
@@ -121,6 +129,8 @@ class World:
             line=_NoticeLine(self),
         )
         self.control = Control(self.simulator)
+        # Most keys may not fetch report files; a plan that tells of them gets one that may.
+        self.control.set_key(DEFAULT_API_KEY, features=FEATURES - {"REPORT"})
         around = Surroundings(
             seed=plan.seed,
             time=self.time,
@@ -293,6 +303,7 @@ class World:
             self.rows = rows
             self.trace.note("rows", f"{orders} | {attempts}")
             self._check_codes()
+            self.complaints.extend(self.desk.heed_orders(orders, at=self.loop.time()))
         self.timetable.learn(due)
 
     def _check_codes(self) -> None:
@@ -302,7 +313,7 @@ class World:
         """
         over = {
             order_id
-            for order_id, status, _ in (entry.split(":") for entry in self.rows.orders.split())
+            for order_id, status, *_ in (entry.split(":") for entry in self.rows.orders.split())
             if status in {"CANCELED", "EXPIRED"}
         }
         payable = Counter[str]()

@@ -13,6 +13,7 @@ import pytest
 from checkstand.domain.case import Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.errors import Conflict
+from checkstand.operations.advance_refund import advance_refund, claim_due_refunds
 from checkstand.operations.deliver_event import claim_deliveries, deliver_event
 from checkstand.operations.fulfil_order import refuse_refund_of_goods_in_hand
 from checkstand.operations.offer_fulfilment import offer_fulfilments
@@ -243,6 +244,32 @@ async def test_goods_are_not_offered_after_money_that_went_back_in_the_portal(
         assert (await gateway.order(order_id))["anomalies"] == ["refunded_elsewhere"]
         claimed = await _post(gateway, order_id, "fulfilment/claim")
         assert (claimed.status, claimed.json["code"]) == (409, "refund_under_way")
+
+
+async def test_what_is_left_after_a_refund_of_ours_is_offered_again(gateway: Any) -> None:
+    async with _open_shop(gateway) as shop:
+        order_id = await _paid_order(gateway)
+        await _deliver(gateway)
+        control = gateway.simulator.control
+        await control.advance(901)
+        wish = {"merchant_refund_id": "part", "amount": "2.00"}
+        path = f"{ORDERS}/{order_id}/refunds"
+        headers = {"idempotency-key": uuid4().hex}
+        assert (await gateway.request("POST", path, body=wish, headers=headers)).status == 202
+        for _ in range(20):
+            for lease in await claim_due_refunds(gateway.resources, limit=5):
+                await advance_refund(gateway.resources, lease=lease)
+            await control.advance(1)
+            if (await gateway.request("GET", path)).json["data"][0]["status"] == "SUCCEEDED":
+                break
+        assert (await gateway.order(order_id))["refunded_amount"] == "2.00"
+
+        await control.advance(310)
+        await offer_fulfilments(gateway.resources)
+        await _deliver(gateway)
+
+        assert len(shop.paid) == 2
+        assert (await _owed(gateway))[0]["offers"] == 1
 
 
 async def test_goods_do_not_leave_while_their_money_goes_back(gateway: Any) -> None:

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from torture.invariants import Books, list_violations
+from torture.books import Books
+from torture.invariants import list_violations
 from torture.plan import Plan, Step
 from torture.stage import Stage
 

@@ -1,11 +1,11 @@
-"""Sixty seeds hold, and half of them run again exactly as they ran; many more: make torture."""
+"""A hundred seeds hold, and half of them run again exactly as they ran; more: make torture."""
 
 import pytest
 
 from torture.stage import Stage
 from torture.stories import make_plan
 
-SEEDS = range(60)
+SEEDS = range(100)
 REPLAYED = SEEDS[::2]
 
 

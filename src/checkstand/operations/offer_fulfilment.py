@@ -23,6 +23,9 @@ from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
 
+#: Part of it may have gone back by refunds of ours: the rest is owed goods for. What went back
+#: otherwise is an anomaly once Binance has said so, and keeps the offer from being made.
+_STILL_THERE: Final = frozenset({Finding.PAID, Finding.RETURNED})
 #: When Binance was away, or we died between asking and offering.
 _AGAIN: Final = timedelta(minutes=5)
 
@@ -58,7 +61,7 @@ async def offer_fulfilment(resources: Resources, *, account_id: UUID, order_id: 
         return False
     answer = await make_call(resources, planned=planned)
     await record_answer(resources, planned=planned, answer=answer)
-    if answer.report is None or answer.report.finding is not Finding.PAID:
+    if answer.report is None or answer.report.finding not in _STILL_THERE:
         return False  # it is due again, and what was odd is an anomaly by now
     return await _offer(resources, account_id, order_id)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import httpcore2
@@ -16,6 +16,14 @@ _FAILURES: Final = (
     OSError,
     ValueError,
 )
+
+
+class Fetch(Protocol):
+    """The way to a file at an address."""
+
+    async def __call__(self, url: str, into: Path, *, may_be_plain: bool) -> str | None:
+        """Write what is there into a file; return why that did not work, if it did not."""
+        ...
 
 
 async def download(url: str, into: Path, *, may_be_plain: bool) -> str | None:

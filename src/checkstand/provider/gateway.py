@@ -32,7 +32,7 @@ from checkstand.domain.order import Terms
 from checkstand.domain.refund import Refund
 from checkstand.domain.report import Finding, RefundFinding, RefundReport, Report, Source
 from checkstand.observability import Observer
-from checkstand.provider.downloads import download
+from checkstand.provider.downloads import Fetch, download
 from checkstand.provider.translation import (
     render_pass_through,
     report_of_creation,
@@ -144,6 +144,7 @@ class Provider:
         random: Random,
         timeout_seconds: float,
         transport: AsyncTransport | None = None,
+        fetch: Fetch = download,
         elapsed_seconds: Callable[[], float] = elapsed_seconds,
     ) -> None:
         self._observer = observer
@@ -151,6 +152,7 @@ class Provider:
         self._random = random
         self._timeout_seconds = timeout_seconds
         self._transport = transport  # none: each client has connections of its own
+        self._fetch = fetch  # report files lie elsewhere, and are not signed for
         self._elapsed_seconds = elapsed_seconds
         self._clients: dict[UUID, AsyncBinancePay] = {}
         self._credentials: dict[UUID, ProviderCredential] = {}
@@ -355,7 +357,7 @@ class Provider:
         self._observer.before("binance report file")
         try:
             is_simulated = self._credentials[credential_id].is_simulated
-            return await download(url, into, may_be_plain=is_simulated)
+            return await self._fetch(url, into, may_be_plain=is_simulated)
         finally:
             self._observer.after("binance report file")
 

@@ -1,0 +1,167 @@
+"""What must hold of limits, approvals and goods in hand, by Binance's and people's memory."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from checkstand.domain.limits import LimitKind
+from checkstand.simulator.records import Refund, RefundStatus
+from checkstand.simulator.server import DEFAULT_MERCHANT
+from torture.books import Books, Row
+
+#: A host writes the moment at which it began, and a slow database may hold it up afterwards.
+_SLACK: Final = timedelta(seconds=10)
+_HELD_UP: Final = timedelta(seconds=60)
+#: When the first offer and the second should long have been made.
+_OFFERED_BY: Final = timedelta(days=1)
+
+
+def refused_orders_left_nothing(books: Books) -> Iterator[str]:
+    """An order that a limit refused is nowhere: not with Binance, and not here."""
+    world = books.world
+    refused = world.desk.refused
+    for order in world.simulator.store.orders.values():
+        if order.merchant_id == DEFAULT_MERCHANT.merchant_id and order.description in refused:
+            yield f"{order.description} was refused, and Binance has an order for it"
+    for row in books.tables["orders"]:
+        named = json.loads(row["terms"])["description"]
+        if named in refused:
+            yield f"{named} was refused, and is order {row['order_id']}"
+
+
+def nothing_unapproved_is_paid(books: Books) -> Iterator[str]:
+    """What waits for a second person goes to Binance after his yes, never after his no."""
+    desk, theirs = books.world.desk, _refunds_there(books)
+    for row in books.rows("refunds", is_elsewhere=False):
+        there, refund_id = theirs.get(row["refund_id"].hex), str(row["refund_id"])
+        yes_at = desk.approved_at_ms.get(refund_id)
+        if row["approval_reason"] is not None and there is not None:
+            if yes_at is None:
+                yield f"refund {refund_id} was sent to Binance, and nobody had approved it"
+            elif there.requested_ms < yes_at:
+                yield f"refund {refund_id} was sent to Binance before it was approved"
+        if row["approved_at"] is not None and row["approved_by"] == row["requester"]:
+            yield f"refund {refund_id} was approved by whoever asked for it"
+        if row["approved_at"] is not None and yes_at is None:
+            yield f"refund {refund_id} was approved, and nobody said so"
+        if desk.answers[refund_id, "deny"]:
+            if there is not None:
+                yield f"refund {refund_id} was denied, and Binance has it"
+            if row["status"] != "FAILED" or desk.answers[refund_id, "approve"]:
+                yield f"refund {refund_id} was denied, and is {row['status']}"
+
+
+def limits_of_refunds_hold(books: Books) -> Iterator[str]:
+    """What went back without a second person's yes is no more than the account allows for a day."""
+    for kind in (LimitKind.REFUNDED_PER_DAY, LimitKind.REFUNDS_PER_DAY):
+        for currency in ("USDT", "BNB"):
+            since, most = _limit_of_refunds(books, kind, currency)
+            if since is None or most is None:
+                continue
+            went = _unapproved(books, currency, since)
+            sum_ = sum(went, Decimal()) if kind is LimitKind.REFUNDED_PER_DAY else len(went)
+            if sum_ > most:
+                yield f"{sum_} went back in {currency} by {kind}, and {most} need no approval"
+
+
+def _limit_of_refunds(
+    books: Books, kind: LimitKind, currency: str
+) -> tuple[datetime | None, Decimal | None]:
+    """Return since when a limit held, and the most it ever was; nothing when it was taken back."""
+    world = books.world
+    limits = [s for s in world.desk.limits if (s.kind, s.currency) == (kind, currency)]
+    most = [s.most for s in limits if s.most is not None]
+    if not limits or len(most) < len(limits) or limits[0].done_at == float("inf"):
+        return None, None
+    ago = timedelta(seconds=world.loop.time() - limits[0].done_at)
+    return world.database_now() - ago + timedelta(seconds=1), max(most)
+
+
+def _unapproved(books: Books, currency: str, since: datetime) -> list[Decimal]:
+    theirs, desk = _refunds_there(books), books.world.desk
+    return [
+        row["amount"]
+        for row in books.rows("refunds", is_elsewhere=False, currency=currency)
+        if row["requested_at"] > since
+        and row["refund_id"].hex in theirs
+        and theirs[row["refund_id"].hex].status is RefundStatus.SUCCESS
+        and str(row["refund_id"]) not in desk.approved_at_ms
+    ]
+
+
+def _refunds_there(books: Books) -> dict[str, Refund]:
+    return {
+        number: refund
+        for (merchant, number), refund in books.world.simulator.store.refunds.items()
+        if merchant == DEFAULT_MERCHANT.merchant_id and not refund.by_portal
+    }
+
+
+def one_hand_at_a_time(books: Books) -> Iterator[str]:
+    """No two packers had an order in hand at once."""
+    hands = sorted(books.world.desk.hands, key=lambda hand: hand.claimed_at)
+    for number, hand in enumerate(hands):
+        for later in hands[number + 1 :]:
+            is_other = later.order_id == hand.order_id and later.token != hand.token
+            if is_other and later.claimed_at < hand.lease_until:
+                yield (
+                    f"order {hand.order_id} was in hand of {hand.token} until {hand.lease_until}, "
+                    f"and given to {later.token} at {later.claimed_at}"
+                )
+
+
+def goods_exclude_refunds(books: Books) -> Iterator[str]:
+    """Of an order in hand no money is asked back, and none is taken in hand whose money goes."""
+    orders = {str(row["order_id"]): row for row in books.tables["orders"]}
+    for hand in books.world.desk.hands:
+        order = orders.get(hand.order_id)
+        if order is None:
+            continue
+        for row in books.rows("refunds", order_id=order["order_id"], is_elsewhere=False):
+            if row["payment_id"] != order["settled_by"]:
+                continue
+            asked_at, ended_at = row["requested_at"], row["ended_at"]
+            done_at = order["fulfilled_at"]
+            in_hand = hand.claimed_at + _SLACK < asked_at < hand.lease_until - _SLACK
+            if in_hand and (done_at is None or done_at > asked_at + _HELD_UP):
+                yield f"refund {row['refund_id']} was taken on while {hand.token} had the goods"
+            is_over = ended_at is not None and ended_at < hand.claimed_at + _SLACK
+            if asked_at < hand.claimed_at - _HELD_UP and not is_over:
+                yield f"{hand.token} was given goods whose money is asked back: {row['refund_id']}"
+
+
+def owed_goods_are_offered_again(books: Books) -> Iterator[str]:
+    """A paid order that nobody acknowledged, and nothing is in the way of, was told of again."""
+    for row in books.rows("orders", status="PAID"):
+        if row["paid_at"] + _OFFERED_BY > books.now or _is_in_doubt(books, row):
+            continue
+        times = books.world.shop.tellings[str(row["order_id"])]
+        if row["fulfilment_offers"] < 1 or times < 2:
+            yield f"order {row['order_id']} is owed since {row['paid_at']} and told {times} times"
+
+
+def _is_in_doubt(books: Books, order: Row) -> bool:
+    """Say whether money of an order goes back, or went back in the portal: nobody sends goods."""
+    of_order: dict[str, Any] = {"order_id": order["order_id"]}
+    is_going = any(
+        row["ended_at"] is None and row["payment_id"] == order["settled_by"]
+        for row in books.rows("refunds", **of_order)
+    )
+    odd = {"refunded_elsewhere", "provider_contradicts"}
+    is_odd = any(
+        row["kind"] in odd and row["resolved_at"] is None
+        for row in books.rows("anomalies", **of_order)
+    )
+    return is_going or is_odd
+
+
+DESK_INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
+    refused_orders_left_nothing,
+    nothing_unapproved_is_paid,
+    limits_of_refunds_hold,
+    one_hand_at_a_time,
+    goods_exclude_refunds,
+    owed_goods_are_offered_again,
+)
