@@ -71,8 +71,13 @@ async def test_shop_that_never_answers_does_not_hold_up_another(
         await _heard(healthy, number)
 
     assert not stuck.answers.is_set()
-    events = (await gateway.request("GET", "/api/events?limit=100")).json["data"]
-    states = [delivery["status"] for event in events for delivery in event["deliveries"]]
+    states: list[str] = []
+    for _ in range(200):  # it is heard before it is written down that it was
+        events = (await gateway.request("GET", "/api/events?limit=100")).json["data"]
+        states = [delivery["status"] for event in events for delivery in event["deliveries"]]
+        if states.count("pending") == 5:
+            break
+        await asyncio.sleep(0.02)
     assert states.count("pending") == 5
 
 
