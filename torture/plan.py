@@ -31,6 +31,8 @@ class Plan:
     fulfils_on_delivery: bool = False
     close_delay_ms: int = 100  # from an accepted close until Binance lets nobody pay any more
     refund_delay_ms: int = 100  # likewise for refunds
+    refund_query_is_current: bool = False  # its sums are of now; else as that refund left them
+    portal_refunds_use_attempts: bool = False
     orders: tuple[Mapping[str, Any], ...] = ()  # the bodies of their creates
     steps: tuple[Step, ...] = ()
     story: str = ""
@@ -40,7 +42,9 @@ class Plan:
         head = (
             f"seed {self.seed}: {self.story}; hosts {self.skews[0]:+.1f} s and "
             f"{self.skews[1]:+.1f} s, database {self.database_skew:+.1f} s; "
-            f"closes take {self.close_delay_ms} ms, refunds {self.refund_delay_ms} ms"
+            f"closes take {self.close_delay_ms} ms, refunds {self.refund_delay_ms} ms; "
+            f"a refund query tells {'what is' if self.refund_query_is_current else 'what was'}, "
+            f"portal refunds use {'one attempt' if self.portal_refunds_use_attempts else 'none'}"
         )
         bodies = [f"  order {n}: {dict(body)}" for n, body in enumerate(self.orders)]
         return "\n".join([head, *bodies, *map(str, self.steps)])

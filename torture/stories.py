@@ -459,6 +459,8 @@ def make_plan(seed: int) -> Plan:
         fulfils_on_delivery=dice.random() < 0.25,
         close_delay_ms=dice.choice((100, 100, 1500, 20_000, 45_000)),
         refund_delay_ms=dice.choice((100, 100, 3000, 120_000)),
+        refund_query_is_current=dice.random() < 0.5,
+        portal_refunds_use_attempts=dice.random() < 0.5,
         orders=tuple(bodies),
         steps=tuple(sorted(steps, key=lambda step: step.at)),
         story=", ".join(told),

@@ -122,7 +122,10 @@ class World:
             merchants=(DEFAULT_MERCHANT, STRANGER),
             clock=SimulatedClock(host_ms=self.time.now_ms),
             settings=Settings(
-                close_delay_ms=plan.close_delay_ms, refund_delay_ms=plan.refund_delay_ms
+                close_delay_ms=plan.close_delay_ms,
+                refund_delay_ms=plan.refund_delay_ms,
+                refund_query_is_current=plan.refund_query_is_current,
+                portal_refunds_use_attempts=plan.portal_refunds_use_attempts,
             ),
             keys=KeyRing(self.key),
             randomness=Randomness(f"{plan.seed}:simulator"),
