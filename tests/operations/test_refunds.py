@@ -161,6 +161,27 @@ async def test_refund_that_never_landed_is_sent_again_under_its_number(
     assert theirs.refund_request_id == uuid.UUID(asked.json["refund_id"]).hex
 
 
+async def test_refund_does_not_fail_on_the_word_of_keys_that_do_not_know_its_order(
+    gateway: Any,
+) -> None:
+    # As with another merchant's keys: there is no such order, and nothing of it can be refunded.
+    order = await _paid(gateway)
+    faults = gateway.simulator.control.faults
+    fault = faults.add("rejected", code="400202", endpoint="/v2/order/query", times=None)
+    refused = faults.add("rejected", code="400301", endpoint="/order/refund", times=None)
+    await _ask(gateway, order["order_id"])
+    for _ in range(12):
+        await gateway.simulator.control.advance(5)
+        await asyncio.sleep(0.05)
+    (waiting,) = await _refunds(gateway, order["order_id"])
+
+    faults.remove(fault.number)
+    faults.remove(refused.number)
+
+    assert waiting["status"] == "REQUESTED"
+    await _until(gateway, order["order_id"], "SUCCEEDED", step=30)
+
+
 async def test_late_landing_refund_is_one(gateway: Any) -> None:
     order = await _paid(gateway)
     gateway.simulator.control.faults.add("lands_late", endpoint="/order/refund", seconds=20)

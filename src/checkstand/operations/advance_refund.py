@@ -13,7 +13,11 @@ from checkstand.domain import refunding, settlement
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
+<<<<<<< HEAD
 from checkstand.operations.begin_call import AccountHalted, begin_call
+=======
+from checkstand.domain.report import Finding
+>>>>>>> storiesb
 from checkstand.operations.resources import Resources
 from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
@@ -177,7 +181,14 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
             decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=given.now)
         else:
             decision = settlement.apply(decision, attempt.attempt_id, answer.report, given=given)
-            decision = refunding.note_check(decision, refund.refund_id, now=given.now)
+            if answer.report.finding is Finding.ABSENT:
+                # Keys that do not know the order know nothing of its refunds either: a send would
+                # be refused, and believed, though an earlier one may have landed.
+                decision = refunding.note_silence(
+                    decision, refund.refund_id, sent=False, now=given.now
+                )
+            else:
+                decision = refunding.note_check(decision, refund.refund_id, now=given.now)
         await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
 
     await _run(resources, step)
