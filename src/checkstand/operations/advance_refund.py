@@ -13,11 +13,8 @@ from checkstand.domain import refunding, settlement
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
-<<<<<<< HEAD
-from checkstand.operations.begin_call import AccountHalted, begin_call
-=======
 from checkstand.domain.report import Finding
->>>>>>> storiesb
+from checkstand.operations.begin_call import AccountHalted, begin_call
 from checkstand.operations.resources import Resources
 from checkstand.operations.suspect_account import is_wrong_account
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
