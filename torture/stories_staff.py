@@ -120,6 +120,9 @@ def packed(draw: Draw) -> Steps:
     if draw.random.random() < 0.5:
         again = lapse + draw.between(0, 1000)
         yield draw.step(again, "claim goods", worker=3, host=draw.host())
+        if draw.random.random() < 0.5:
+            asked = max(again - draw.between(16, 90), lapse + 1)
+            yield draw.step(asked, "refund", number=5, amount="0.003", host=draw.host())
         yield draw.step(again + draw.between(0.05, 3), "send goods", worker=3, host=draw.host())
         yield draw.step(again + draw.between(0, 1), "speak late", worker=0, host=draw.host())
     for number in range(draw.random.choice((0, 1, 1, 2))):
@@ -137,7 +140,7 @@ def audited(draw: Draw) -> Steps:
     match draw.random.choice(("unheard", "unheard", "portal", "refund", "late")):
         case "unheard":  # nobody tells of it, and Binance cannot be asked: its file is the first
             yield draw.any_step(5, "break binance", kind="drop", times=20)
-            name, times = "/v2/order/query", draw.random.choice((6, 15, 40))
+            name, times = "/v2/order/query", draw.random.choice((6, 40, 400, 400))
             kind = "binance unreachable"
             yield draw.any_step(5, "break line to binance", kind=kind, name=name, times=times)
             yield draw.step(draw.between(6, 40), "pay")
@@ -158,6 +161,8 @@ def audited(draw: Draw) -> Steps:
 
 def _morning_after(draw: Draw) -> Steps:
     at = _UNTIL_MIDNIGHT - draw.start + draw.between(30, 3000)
+    if draw.random.random() < 0.3:  # too early: what comes to light later is booked later
+        yield draw.any_step(at - draw.between(1, 20), "close day", day=0, host=draw.host())
     for host in "ab":
         act = draw.random.choice(("fetch reports", "fetch reports", "upload reports"))
         when = at + draw.random.choice((0.0, draw.between(0, 0.05), draw.between(0, 60)))
