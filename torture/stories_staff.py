@@ -137,10 +137,10 @@ def audited(draw: Draw) -> Steps:
     if draw.random.random() < 0.6:
         yield draw.any_step(0, "allow reports")
     yield from opened(draw)
-    match draw.random.choice(("unheard", "unheard", "portal", "refund", "late")):
+    match draw.random.choice(("unheard", "portal", "refund", "late", "late")):
         case "unheard":  # nobody tells of it, and Binance cannot be asked: its file is the first
             yield draw.any_step(5, "break binance", kind="drop", times=20)
-            name, times = "/v2/order/query", draw.random.choice((6, 40, 400, 400))
+            name, times = "/v2/order/query", draw.random.choice((6, 15, 40))
             kind = "binance unreachable"
             yield draw.any_step(5, "break line to binance", kind=kind, name=name, times=times)
             yield draw.step(draw.between(6, 40), "pay")
@@ -153,9 +153,9 @@ def audited(draw: Draw) -> Steps:
             yield draw.step(draw.between(20, 60), "refund", number=0, amount="0.002")
             if draw.random.random() < 0.5:
                 yield draw.any_step(15, "break binance", kind="drop", times=20)
-        case _:
-            late = draw.life + draw.between(1, 4000)
-            yield draw.step(late, "pay", force=True, webhook=draw.random.random() < 0.3)
+        case _:  # after the second look at what has lapsed; the next one comes a day later
+            late = draw.life + draw.between(7300, 30_000)
+            yield draw.step(late, "pay", force=True, webhook=draw.random.random() < 0.2)
     yield from _morning_after(draw)
 
 
