@@ -117,12 +117,12 @@ def packed(draw: Draw) -> Steps:
         act = draw.random.choice(("send goods", "send goods", "speak late"))
         later = when + draw.random.choice((draw.between(0.1, 5), draw.between(0.1, 1200)))
         yield draw.step(later, act, worker=worker, host=draw.host())
-    if draw.random.random() < 0.5:
-        again = lapse + draw.between(0, 1000)
+    if draw.random.random() < 0.6:  # when a lease is over, and nobody was told again yet
+        again = lapse + draw.between(0.02, 0.7)
+        if draw.random.random() < 0.4:
+            yield draw.step(again, "refund", number=5, amount="0.003", host=draw.host())
+            again += draw.between(16, 90)
         yield draw.step(again, "claim goods", worker=3, host=draw.host())
-        if draw.random.random() < 0.5:
-            asked = max(again - draw.between(16, 90), lapse + 1)
-            yield draw.step(asked, "refund", number=5, amount="0.003", host=draw.host())
         yield draw.step(again + draw.between(0.05, 3), "send goods", worker=3, host=draw.host())
         yield draw.step(again + draw.between(0, 1), "speak late", worker=0, host=draw.host())
     for number in range(draw.random.choice((0, 1, 1, 2))):
