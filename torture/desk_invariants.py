@@ -14,6 +14,7 @@ from torture.books import Books, Row
 #: A host writes the moment at which it began, and a slow database may hold it up afterwards.
 _SLACK: Final = timedelta(seconds=10)
 _HELD_UP: Final = timedelta(seconds=60)
+_WRITTEN: Final = timedelta(seconds=15)  # after which a refund that was taken on is in the rows
 #: When the first offer and the second should long have been made.
 _OFFERED_BY: Final = timedelta(days=1)
 
@@ -128,7 +129,7 @@ def goods_exclude_refunds(books: Books) -> Iterator[str]:
             if in_hand and (done_at is None or done_at > asked_at + _HELD_UP):
                 yield f"refund {row['refund_id']} was taken on while {hand.token} had the goods"
             is_over = ended_at is not None and ended_at < hand.claimed_at + _SLACK
-            if asked_at < hand.claimed_at - _HELD_UP and not is_over:
+            if asked_at < hand.claimed_at - _WRITTEN and not is_over:
                 yield f"{hand.token} was given goods whose money is asked back: {row['refund_id']}"
 
 

@@ -117,8 +117,11 @@ def packed(draw: Draw) -> Steps:
         act = draw.random.choice(("send goods", "send goods", "speak late"))
         later = when + draw.random.choice((draw.between(0.1, 5), draw.between(0.1, 1200)))
         yield draw.step(later, act, worker=worker, host=draw.host())
-    if draw.random.random() < 0.5:
-        again = lapse + draw.between(0, 1000)
+    if draw.random.random() < 0.6:  # when a lease is over, and nobody was told again yet
+        again = lapse + draw.between(0.02, 0.7)
+        if draw.random.random() < 0.4:
+            yield draw.step(again, "refund", number=5, amount="0.003", host=draw.host())
+            again += draw.between(16, 90)
         yield draw.step(again, "claim goods", worker=3, host=draw.host())
         yield draw.step(again + draw.between(0.05, 3), "send goods", worker=3, host=draw.host())
         yield draw.step(again + draw.between(0, 1), "speak late", worker=0, host=draw.host())
@@ -134,7 +137,7 @@ def audited(draw: Draw) -> Steps:
     if draw.random.random() < 0.6:
         yield draw.any_step(0, "allow reports")
     yield from opened(draw)
-    match draw.random.choice(("unheard", "unheard", "portal", "refund", "late")):
+    match draw.random.choice(("unheard", "portal", "refund", "late", "late")):
         case "unheard":  # nobody tells of it, and Binance cannot be asked: its file is the first
             yield draw.any_step(5, "break binance", kind="drop", times=20)
             name, times = "/v2/order/query", draw.random.choice((6, 15, 40))
@@ -150,14 +153,16 @@ def audited(draw: Draw) -> Steps:
             yield draw.step(draw.between(20, 60), "refund", number=0, amount="0.002")
             if draw.random.random() < 0.5:
                 yield draw.any_step(15, "break binance", kind="drop", times=20)
-        case _:
-            late = draw.life + draw.between(1, 4000)
-            yield draw.step(late, "pay", force=True, webhook=draw.random.random() < 0.3)
+        case _:  # after the second look at what has lapsed; the next one comes a day later
+            late = draw.life + draw.between(7300, 30_000)
+            yield draw.step(late, "pay", force=True, webhook=draw.random.random() < 0.2)
     yield from _morning_after(draw)
 
 
 def _morning_after(draw: Draw) -> Steps:
     at = _UNTIL_MIDNIGHT - draw.start + draw.between(30, 3000)
+    if draw.random.random() < 0.3:  # too early: what comes to light later is booked later
+        yield draw.any_step(at - draw.between(1, 20), "close day", day=0, host=draw.host())
     for host in "ab":
         act = draw.random.choice(("fetch reports", "fetch reports", "upload reports"))
         when = at + draw.random.choice((0.0, draw.between(0, 0.05), draw.between(0, 60)))

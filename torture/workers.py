@@ -90,9 +90,26 @@ async def _send_goods(world: World, args: Args) -> None:
 async def _speak_late(world: World, args: Args) -> None:
     """Say that an order is done, with whatever token one once had, and send nothing."""
     hand = world.in_hand.get((int(args["order"]), int(args["worker"])))
-    if hand is not None and hand.told_at is None:
-        reply = await _acknowledge(world, hand, host=args.get("host"))
-        world.desk.done[f"said late: {reply}"] += 1
+    if hand is None or hand.told_at is not None:
+        return
+    before = _others(world, hand)
+    reply = await _acknowledge(world, hand, host=args.get("host"))
+    world.desk.done[f"said late: {reply}"] += 1
+    if reply == 200 and any(other in before for other in _others(world, hand)):
+        world.complaints.append(f"{hand.token} spoke for {hand.order_id}, in hand of another")
+
+
+def _others(world: World, hand: Hand) -> list[Hand]:
+    """Return who else has an order in hand now, and has not begun to say that it is done."""
+    now = world.database_now()
+    return [
+        other
+        for other in world.desk.hands
+        if other.order_id == hand.order_id
+        and other.token != hand.token
+        and other.lease_until > now
+        and other.told_at is None
+    ]
 
 
 async def _acknowledge(world: World, hand: Hand, *, host: str | None) -> int | None:
