@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from checkstand.domain.report_line import LineKind, ReportLine
@@ -64,6 +64,7 @@ def test_any_other_text_is_no_amount_and_nothing_worse(text: str) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
 )
 @given(amount=_DIGITS, fee=_DIGITS)
+@example(amount="123456789012345678.000000000000001", fee="100000000000000000.000000000000001")
 def test_every_text_format_carries_the_same_digits(tmp_path: Path, amount: str, fee: str) -> None:
     row = with_cell("Amount", amount)
     row[HEADER.index("Commission")] = fee

@@ -166,7 +166,7 @@ class _LineReader:
             trade_no,
             refund_ref if kind is LineKind.REFUND else None,
             currency,
-            abs(amount),
+            amount.copy_abs(),  # abs() would round to the context
             self._fee(row),
             status,
             status is None or self._is_settled(status),
@@ -207,7 +207,7 @@ class _LineReader:
         if text in {"", "-", "--"}:
             return None
         found = _WITH_CURRENCY.fullmatch(text) if " " in text else None
-        return abs(self._amount(found.group(1) if found else text))
+        return self._amount(found.group(1) if found else text).copy_abs()
 
     def _amount(self, text: str) -> Decimal:
         amount = read_amount(text, decimal=self._map.decimal)
