@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,6 +31,7 @@ class Shop:
         self.answer = 204
         self.told: list[dict[str, Any]] = []
         self.url = ""
+        self.before_answer: Callable[[], Awaitable[None]] | None = None  # once
 
     @property
     def paid(self) -> list[dict[str, Any]]:
@@ -43,6 +44,9 @@ class Shop:
         lines = head.lower().split(b"\r\n")
         length = next(int(x.split(b":")[1]) for x in lines if x.startswith(b"content-length"))
         self.told.append(json.loads(await reader.readexactly(length)))
+        if self.before_answer is not None:
+            do, self.before_answer = self.before_answer, None
+            await do()
         writer.write(f"HTTP/1.1 {self.answer} X\r\nconnection: close\r\n\r\n".encode())
         await writer.drain()
         writer.close()
@@ -338,6 +342,39 @@ async def test_shop_that_refuses_the_news_has_nothing_in_hand(gateway: Any) -> N
         assert len(shop.paid) == 1
 
         assert (await _post(gateway, order_id, "fulfilment/claim")).status == 200
+
+
+async def test_refusal_of_a_repetition_lets_go_of_nothing_that_a_packer_has(gateway: Any) -> None:
+    async with _open_shop(gateway) as shop:
+        order_id = await _paid_order(gateway)
+        await _deliver(gateway)
+        (paid,) = shop.paid
+        token = paid["data"]["fulfilment"]["token"]
+        assert (await _post(gateway, order_id, "fulfilment/claim", token=token)).status == 200
+
+        await gateway.request("POST", f"/api/events/{paid['id']}/redeliver")
+        shop.answer = 503
+        await _deliver(gateway)
+        assert len(shop.paid) == 2
+
+        other = await _post(gateway, order_id, "fulfilment/claim")
+        assert (other.status, other.json["code"]) == (409, "fulfilment_claimed")
+
+
+async def test_packer_who_claims_while_a_delivery_is_refused_keeps_the_goods(gateway: Any) -> None:
+    async with _open_shop(gateway) as shop:
+        order_id = await _paid_order(gateway)
+        shop.answer = 503
+
+        async def pack() -> None:
+            await gateway.simulator.control.advance(1)
+            token = shop.paid[0]["data"]["fulfilment"]["token"]
+            assert (await _post(gateway, order_id, "fulfilment/claim", token=token)).status == 200
+
+        shop.before_answer = pack
+        await _deliver(gateway)
+
+        assert (await _post(gateway, order_id, "fulfilment/claim")).status == 409
 
 
 async def test_news_waits_while_another_consumer_has_the_goods(gateway: Any) -> None:

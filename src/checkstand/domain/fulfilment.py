@@ -107,8 +107,11 @@ def why_not_refund(case: Case, now: datetime, *, payment_id: UUID | None = None)
 
 def claim(decision: Decision, token: str, *, now: datetime, lease: timedelta) -> Decision:
     """Take the goods in hand, or keep them there for longer."""
+    order = decision.case.order
     until = now + lease
-    due_at = decision.case.order.fulfilment_due_at
+    if order.fulfilment_token == token and order.fulfilment_until is not None:
+        until = max(until, order.fulfilment_until)
+    due_at = order.fulfilment_due_at
     return decision.with_order(
         fulfilment_token=token,
         fulfilment_until=until,
@@ -116,10 +119,14 @@ def claim(decision: Decision, token: str, *, now: datetime, lease: timedelta) ->
     )
 
 
-def release(decision: Decision, token: str, *, now: datetime) -> Decision:
-    """Let go what is in hand under this token: whoever had it said no."""
+def release(decision: Decision, token: str, *, until: datetime, now: datetime) -> Decision:
+    """Let go what was taken in hand under this token until then, and no longer: it was refused.
+
+    Story: a packer claims with the token of a delivery and packs, and then the delivery is refused.
+    """
     order = decision.case.order
-    if order.fulfilment_token != token or not is_held(order, now=now):
+    is_same = order.fulfilment_token == token and order.fulfilment_until == until
+    if not (is_same and is_held(order, now=now)):
         return decision
     return decision.with_order(fulfilment_until=now)
 

@@ -57,18 +57,28 @@ async def deliver_event(resources: Resources, *, claimed: ClaimedDelivery) -> No
 
     What cannot be written down is sent again when the lease runs out, under the same id.
     """
-    if claimed.owed.type == EventType.ORDER_PAID and not await _take_goods(resources, claimed):
-        return
+    goods = None
+    if claimed.owed.type == EventType.ORDER_PAID:
+        goods = await _take_goods(resources, claimed)
+        if goods is None:
+            return
     try:
         answer: DeliveryAnswer | None = await _send(resources, claimed.owed)
         summary = f"answered {answer.status}" if answer else ""
     except CheckstandError as error:
         answer, summary = None, error.message
-    await _record(resources, claimed.owed, claimed.owner, answer, summary)
+    await _record(resources, claimed, goods, answer, summary)
 
 
-async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> bool:
-    """Take a paid order's goods in hand for the shop; False when it is not to be told now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Goods:
+    """What a try of `order.paid` took in hand for the shop."""
+
+    until: datetime | None  # None: nothing, as they are in hand since before, or acknowledged
+
+
+async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> _Goods | None:
+    """Take a paid order's goods in hand for the shop; None when it is not to be told now.
 
     Story: the shop was down when its order was paid, the money was sent back meanwhile, and the
     late news of the payment must not send the goods.
@@ -78,7 +88,7 @@ async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> bool:
     given = resources.circumstances(owed.account_id)
     key = (owed.account_id, owed.order_id)
 
-    async def step(tx: Transaction) -> bool:
+    async def step(tx: Transaction) -> _Goods | None:
         case = (await cases.lock(tx, [key]))[key]
         match fulfilment.why_not_claim(case, token, now=given.now):
             case None:
@@ -86,18 +96,20 @@ async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> bool:
                     Decision.nothing(case), token, now=given.now, lease=given.fulfilment_lease
                 )
                 await cases.save(tx, [decision], public_url=resources.policy.public_url)
-                return True
+                had_before = fulfilment.is_held(case.order, now=given.now)
+                until = decision.case.order.fulfilment_until
+                return _Goods(until=None if had_before else until)
             case Obstacle.NOT_PAID if case.order.status is not OrderStatus.REFUNDED:
-                return True  # the shop has acknowledged: this is news of the past
+                return _Goods(until=None)  # this is news of the past
             case Obstacle.NOT_PAID:
                 await _give_up(tx, claimed, now=given.now)
-                return False
+                return None
             case _:
                 due_at = case.order.fulfilment_until
                 if due_at is None or due_at <= given.now:
                     due_at = given.now + given.fulfilment_lease
                 await events.postpone(tx, owed, owner=claimed.owner, due_at=due_at)
-                return False
+                return None
 
     return await resources.database.run(step, name="deliver_event.take_goods")
 
@@ -141,11 +153,12 @@ async def _send(resources: Resources, owed: Owed) -> DeliveryAnswer:
 
 async def _record(
     resources: Resources,
-    owed: Owed,
-    owner: UUID,
+    claimed: ClaimedDelivery,
+    goods: _Goods | None,
     answer: DeliveryAnswer | None,
     summary: str,
 ) -> None:
+    owed = claimed.owed
     now = resources.clock.now()
     is_delivered = answer is not None and answer.is_delivered
     due_at = None if is_delivered else _next_try(resources, owed, answer, now=now)
@@ -154,15 +167,15 @@ async def _record(
     async def step(tx: Transaction) -> None:
         if is_delivered and owed.fulfil_on_delivery and owed.type == EventType.ORDER_PAID:
             await _fulfil(tx, resources, owed)
-        elif answer is not None and not is_delivered and owed.type == EventType.ORDER_PAID:
-            await _let_go(tx, resources, owed)
+        elif answer is not None and not is_delivered and goods is not None:
+            await _let_go(tx, resources, owed, goods)
         await events.record_try(
             tx, owed, at=now, status_code=answer.status if answer else None, summary=summary
         )
         await events.end_try(
             tx,
             owed,
-            owner=owner,
+            owner=claimed.owner,
             status=status,
             due_at=due_at,
             ended_at=None if due_at else now,
@@ -198,11 +211,19 @@ async def _fulfil(tx: Transaction, resources: Resources, owed: Owed) -> None:
     await cases.save(tx, [decision], public_url=resources.policy.public_url)
 
 
-async def _let_go(tx: Transaction, resources: Resources, owed: Owed) -> None:
-    """Take the shop's refusal as such: it has nothing in hand. Silence may mean that it has."""
+async def _let_go(tx: Transaction, resources: Resources, owed: Owed, goods: _Goods) -> None:
+    """Take the shop's refusal as such: it has nothing in hand. Silence may mean that it has.
+
+    Nor does it speak for who had the goods in hand before, by an earlier try or a claim.
+    """
+    if goods.until is None:
+        return
     key = (owed.account_id, owed.order_id)
     case = (await cases.lock(tx, [key]))[key]
     decision = fulfilment.release(
-        Decision.nothing(case), token_of(owed.event_id), now=resources.clock.now()
+        Decision.nothing(case),
+        token_of(owed.event_id),
+        until=goods.until,
+        now=resources.clock.now(),
     )
     await cases.save(tx, [decision], public_url=resources.policy.public_url)
