@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from tests.domain import hearsay, honest_binance
+from tests.domain import goods, hearsay, honest_binance
 from tests.domain.exploring import Survey, Violation, explore
 
 HONEST: Final[dict[str, Callable[..., honest_binance.HonestWorld]]] = {
@@ -31,6 +31,7 @@ HEARSAY: Final[dict[str, Callable[[], hearsay.Hearsay]]] = {
     "hearsay-fiat": partial(hearsay.fresh_world, price=None),
     "hearsay-paid": hearsay.paid_world,
 }
+GOODS: Final = "goods"
 
 
 def walk_honest(
@@ -66,16 +67,27 @@ def walk_hearsay(name: str, *, depth: int, states: int, watch: Any = None) -> Su
     )
 
 
+def walk_goods(*, depth: int, states: int, watch: Any = None) -> Survey:
+    """Walk a paid order whose goods and money several want. Raises Violation."""
+
+    def check(world: goods.Goods) -> None:
+        goods.check(world)
+        goods.check(goods.end(world))
+
+    start = [goods.paid_order()]
+    return explore(start, goods.acts_of, check, depth_max=depth, states_max=states, watch=watch)
+
+
 def main(arguments: list[str]) -> int:
     """Run; return the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--world", choices=[*HONEST, *HEARSAY], action="append")
+    parser.add_argument("--world", choices=[*HONEST, *HEARSAY, GOODS], action="append")
     parser.add_argument("--depth", type=int, default=12)
     parser.add_argument("--faults", type=int, default=1)
     parser.add_argument("--states", type=int, default=100_000)
     parser.add_argument("--drain-every", type=int, default=20)
     options = parser.parse_args(arguments)
-    for name in options.world or [*HONEST, *HEARSAY]:
+    for name in options.world or [*HONEST, *HEARSAY, GOODS]:
         watch = partial(_show, name)
         try:
             if name in HONEST:
@@ -87,6 +99,8 @@ def main(arguments: list[str]) -> int:
                     drain_every=options.drain_every,
                     watch=watch,
                 )
+            elif name == GOODS:
+                survey = walk_goods(depth=options.depth, states=options.states, watch=watch)
             else:
                 survey = walk_hearsay(name, depth=options.depth, states=options.states, watch=watch)
         except Violation as violation:

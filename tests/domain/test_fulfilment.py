@@ -113,11 +113,28 @@ def test_offers_are_ever_farther_apart_and_end(make: Any) -> None:
 
 def test_whoever_says_no_lets_go_and_nobody_else_can(make: Any) -> None:
     now = make.given().now
-    decision = fulfilment.claim(make.nothing(_paid(make)), "mine", now=now, lease=_LEASE)
+    decision, until = fulfilment.take_for_news(
+        make.nothing(_paid(make)), "mine", now=now, lease=_LEASE
+    )
+    assert until == now + _LEASE
 
-    assert fulfilment.release(decision, "yours", now=now) == decision
-    let_go = fulfilment.release(decision, "mine", now=now)
+    assert fulfilment.release(decision, "yours", until=until, now=now) == decision
+    let_go = fulfilment.release(decision, "mine", until=until, now=now)
     assert not fulfilment.is_held(let_go.case.order, now=now)
+
+
+def test_news_speak_for_nobody_who_has_the_goods_besides(make: Any) -> None:
+    now = make.given().now
+    decision, until = fulfilment.take_for_news(
+        make.nothing(_paid(make)), "news", now=now, lease=_LEASE
+    )
+    assert until is not None
+    packed = fulfilment.claim(decision, "news", now=now, lease=_LEASE)
+    again, besides = fulfilment.take_for_news(packed, "news", now=now, lease=timedelta(minutes=1))
+
+    assert fulfilment.release(packed, "news", until=until, now=now) == packed
+    assert besides is None
+    assert again.case.order.fulfilment_until > now + _LEASE
 
 
 def test_token_is_the_same_at_every_try_and_another_for_every_event() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from checkstand.domain.schedule import NextStep, next_step
 from checkstand.operations.advance_attempt import note_sending
-from tests.domain.state_tables import HEARSAY, HONEST, walk_hearsay, walk_honest
+from tests.domain.state_tables import HEARSAY, HONEST, walk_goods, walk_hearsay, walk_honest
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -28,6 +28,13 @@ def test_whatever_is_said_keeps_the_law(name: str) -> None:
     survey = walk_hearsay(name, depth=3, states=600)
 
     assert survey.states >= 600, survey
+
+
+def test_goods_and_money_of_an_order_never_leave_both() -> None:
+    survey = walk_goods(depth=8, states=2_000)
+
+    assert survey.states >= 2_000, survey
+    assert len(survey.acts) >= 15, survey.acts
 
 
 def test_create_sent_again_is_asked_about_before_it_is_sent_a_third_time(make: Any) -> None:

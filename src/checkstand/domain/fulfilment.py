@@ -110,13 +110,27 @@ def claim(decision: Decision, token: str, *, now: datetime, lease: timedelta) ->
     order = decision.case.order
     until = now + lease
     if order.fulfilment_token == token and order.fulfilment_until is not None:
-        until = max(until, order.fulfilment_until)
+        # Never shorter, and longer by a hair at least: `release` tells by it who took it last.
+        until = max(until, order.fulfilment_until + timedelta(microseconds=1))
     due_at = order.fulfilment_due_at
     return decision.with_order(
         fulfilment_token=token,
         fulfilment_until=until,
         fulfilment_due_at=None if due_at is None else max(due_at, until),
     )
+
+
+def take_for_news(
+    decision: Decision, token: str, *, now: datetime, lease: timedelta
+) -> tuple[Decision, datetime | None]:
+    """Take the goods in hand for a delivery that asks for them, and say until when.
+
+    None where they were in hand already, by an earlier try or a claim: a refusal of this delivery
+    does not speak for that.
+    """
+    had_before = is_held(decision.case.order, now=now)
+    taken = claim(decision, token, now=now, lease=lease)
+    return taken, None if had_before else taken.case.order.fulfilment_until
 
 
 def release(decision: Decision, token: str, *, until: datetime, now: datetime) -> Decision:

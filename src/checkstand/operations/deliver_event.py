@@ -92,13 +92,11 @@ async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> _Goods 
         case = (await cases.lock(tx, [key]))[key]
         match fulfilment.why_not_claim(case, token, now=given.now):
             case None:
-                decision = fulfilment.claim(
+                decision, until = fulfilment.take_for_news(
                     Decision.nothing(case), token, now=given.now, lease=given.fulfilment_lease
                 )
                 await cases.save(tx, [decision], public_url=resources.policy.public_url)
-                had_before = fulfilment.is_held(case.order, now=given.now)
-                until = decision.case.order.fulfilment_until
-                return _Goods(until=None if had_before else until)
+                return _Goods(until=until)
             case Obstacle.NOT_PAID if case.order.status is not OrderStatus.REFUNDED:
                 return _Goods(until=None)  # this is news of the past
             case Obstacle.NOT_PAID:
@@ -212,10 +210,7 @@ async def _fulfil(tx: Transaction, resources: Resources, owed: Owed) -> None:
 
 
 async def _let_go(tx: Transaction, resources: Resources, owed: Owed, goods: _Goods) -> None:
-    """Take the shop's refusal as such: it has nothing in hand. Silence may mean that it has.
-
-    Nor does it speak for who had the goods in hand before, by an earlier try or a claim.
-    """
+    """Take the shop's refusal as such: it has nothing in hand. Silence may mean that it has."""
     if goods.until is None:
         return
     key = (owed.account_id, owed.order_id)
