@@ -72,12 +72,22 @@ def test_open_attempt_is_asked_about_soon_then_seldom_then_right_after_its_time(
     assert 3600 <= looks[-1] <= 3602
 
 
-def test_open_attempt_is_asked_about_even_when_its_time_is_over(make: Any) -> None:
-    attempt = make.attempt()
+@pytest.mark.parametrize(
+    ("overdue", "pause"),
+    [
+        (timedelta(), timedelta(seconds=30)),
+        (timedelta(minutes=10), timedelta(seconds=30)),
+        (timedelta(hours=1), timedelta(minutes=3)),
+        (timedelta(hours=10), timedelta(minutes=30)),
+        (timedelta(days=30), timedelta(hours=1)),
+    ],
+)
+def test_attempt_that_binance_never_ends_is_asked_about_ever_less_often(
+    make: Any, overdue: timedelta, pause: timedelta
+) -> None:
+    now = make.noon + _HOUR + overdue
 
-    due = next_look(attempt, now=attempt.expires_at + timedelta(days=3))
-
-    assert due == attempt.expires_at + timedelta(days=3, seconds=30)
+    assert next_look(make.attempt(), now=now) == now + pause
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,11 @@ _OPEN_SECONDS: Final = (5, 10, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600)
 _OPEN_EVERY: Final = timedelta(minutes=5)
 #: The first look after its end, so that the last second's payment is in.
 _AFTER_EXPIRY: Final = timedelta(seconds=2)
+#: Past its end it is asked about soon, and ever less often the longer Binance leaves it open, or
+#: does not know it: after a twentieth of the time since.
 _OVERDUE_EVERY: Final = timedelta(seconds=30)
+_OVERDUE_EVERY_MOST: Final = timedelta(hours=1)
+_OVERDUE_PARTS: Final = 20
 #: An end without payment is asked about again: money may have crossed the close.
 _UNPAID_END: Final = (
     timedelta(minutes=2),
@@ -105,7 +109,8 @@ def _while_unknown(attempt: Attempt, *, now: datetime) -> datetime:
 
 def _while_open(attempt: Attempt, *, now: datetime) -> datetime:
     if now >= attempt.expires_at:
-        return now + _OVERDUE_EVERY
+        overdue = (now - attempt.expires_at) / _OVERDUE_PARTS
+        return now + min(max(overdue, _OVERDUE_EVERY), _OVERDUE_EVERY_MOST)
     ages = (timedelta(seconds=s) for s in _OPEN_SECONDS)
     looks = (attempt.created_at + age for age in ages)
     due = next((look for look in looks if look > now), now + _OPEN_EVERY)
