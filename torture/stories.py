@@ -5,7 +5,7 @@ strike any story are rows in `MISFORTUNES`.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -417,6 +417,11 @@ MISFORTUNES: Final[Mapping[Callable[[Draw], Steps], int]] = {
     _somebody_decides: 2,
 }
 
+#: What people said and were told is judged by their memory, which a database that is put back would
+#: have to share: the two are never told together.
+_OF_PEOPLE: Final = frozenset(stories_staff.STORIES)
+_FORGETFUL: Final = frozenset({stories_calamities.put_back})
+
 _LIVES: Final = (60, 60, 90, 120, 120, 180, 300, 600, 900, 3900)
 _PRICES: Final = (
     {"amount": "12.50", "currency": "USDT"},
@@ -431,7 +436,7 @@ def make_plan(seed: int) -> Plan:
     dice = random.Random(f"plan:{seed}")
     bodies: list[Mapping[str, Any]] = []
     steps: list[Step] = []
-    told: list[str] = []
+    told: list[Callable[[Draw], Steps]] = []
     has_cart = dice.random() < 0.15
     for order in range(dice.choice((1, 1, 2, 2, 3))):
         life = dice.choice(_LIVES)
@@ -443,8 +448,8 @@ def make_plan(seed: int) -> Plan:
         }
         bodies.append(body | ({"cart_id": f"cart-{seed}"} if has_cart else {}))
         draw = Draw(dice, order, 1.0 + dice.uniform(0, 20) * order, life)
-        story = dice.choices(list(STORIES), list(STORIES.values()))[0]
-        told.append(story.__name__)
+        story = _choose(dice, told)
+        told.append(story)
         happens = list(story(draw))
         steps.extend(happens)
         draw = replace(draw, moments=tuple(step.at - draw.start for step in happens))
@@ -463,5 +468,18 @@ def make_plan(seed: int) -> Plan:
         portal_refunds_use_attempts=dice.random() < 0.5,
         orders=tuple(bodies),
         steps=tuple(sorted(steps, key=lambda step: step.at)),
-        story=", ".join(told),
+        story=", ".join(story.__name__ for story in told),
     )
+
+
+def _choose(
+    dice: random.Random, told: Sequence[Callable[[Draw], Steps]]
+) -> Callable[[Draw], Steps]:
+    """Draw a story that may be told beside those that are."""
+    barred: frozenset[Callable[[Draw], Steps]] = frozenset()
+    if _OF_PEOPLE.intersection(told):
+        barred = _FORGETFUL
+    elif _FORGETFUL.intersection(told):
+        barred = _OF_PEOPLE
+    stories = {story: weight for story, weight in STORIES.items() if story not in barred}
+    return dice.choices(list(stories), list(stories.values()))[0]

@@ -93,6 +93,7 @@ async def _speak_late(world: World, args: Args) -> None:
     if hand is None or hand.told_at is not None:
         return
     before = _others(world, hand)
+    hand.told_at = world.database_now()
     reply = await _acknowledge(world, hand, host=args.get("host"))
     world.desk.done[f"said late: {reply}"] += 1
     if reply == 200 and any(other in before for other in _others(world, hand)):
