@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from checkstand.simulator.records import RefundStatus
@@ -12,6 +12,8 @@ from torture.books import Books, Row
 _PORTAL: Final = frozenset({"refunded_elsewhere"})
 #: Wallets are emptied and filled by hand in some stories, which no file lists.
 _BY_HAND: Final = frozenset({"balance"})
+#: A comparison that began before a day was closed may have been written down after.
+_BEGUN_BEFORE: Final = timedelta(seconds=60)
 
 
 def every_payment_is_compared(books: Books) -> Iterator[str]:
@@ -88,7 +90,7 @@ def _hides(books: Books, day: str, summary: Mapping[str, Any]) -> Iterator[str]:
     """Say what was open when a day was closed, and its summary does not count."""
     closed_at = datetime.fromisoformat(summary["closed_at"])
     for row in books.tables["discrepancies"]:
-        is_of_day = row["day"].isoformat() == day and row["found_at"] < closed_at
+        is_of_day = row["day"].isoformat() == day and row["found_at"] < closed_at - _BEGUN_BEFORE
         was_open = row["resolved_at"] is None or row["resolved_at"] > closed_at
         told = summary["discrepancies"].get(row["kind"], {"open": 0})
         if is_of_day and was_open and told["open"] < 1:

@@ -86,8 +86,10 @@ def test_attempt_that_binance_never_ends_is_asked_about_ever_less_often(
     make: Any, overdue: timedelta, pause: timedelta
 ) -> None:
     now = make.noon + _HOUR + overdue
+    closing = make.attempt("CLOSING", closes=9, asks=9)
 
     assert next_look(make.attempt(), now=now) == now + pause
+    assert next_look(closing, now=now) == now + max(pause, timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def next_look(attempt: Attempt, *, now: datetime) -> datetime | None:
         case AttemptStatus.CLOSING:
             # Each close begins anew to ask; one refused for ever must not be sent twice a second.
             rounds = attempt.asks + max(attempt.closes - 1, 0)
-            return stepped(_CLOSING_SECONDS, rounds, _CLOSING_EVERY, now=now)
+            due = stepped(_CLOSING_SECONDS, rounds, _CLOSING_EVERY, now=now)
+            return due if now < attempt.expires_at else max(due, _when_overdue(attempt, now=now))
         case AttemptStatus.PAID:
             return _after_end(_PAID, attempt, now=now)
         case AttemptStatus.REJECTED | AttemptStatus.NEVER_EXISTED:
@@ -109,12 +110,16 @@ def _while_unknown(attempt: Attempt, *, now: datetime) -> datetime:
 
 def _while_open(attempt: Attempt, *, now: datetime) -> datetime:
     if now >= attempt.expires_at:
-        overdue = (now - attempt.expires_at) / _OVERDUE_PARTS
-        return now + min(max(overdue, _OVERDUE_EVERY), _OVERDUE_EVERY_MOST)
+        return _when_overdue(attempt, now=now)
     ages = (timedelta(seconds=s) for s in _OPEN_SECONDS)
     looks = (attempt.created_at + age for age in ages)
     due = next((look for look in looks if look > now), now + _OPEN_EVERY)
     return min(due, attempt.expires_at + _AFTER_EXPIRY)
+
+
+def _when_overdue(attempt: Attempt, *, now: datetime) -> datetime:
+    part = (now - attempt.expires_at) / _OVERDUE_PARTS
+    return now + min(max(part, _OVERDUE_EVERY), _OVERDUE_EVERY_MOST)
 
 
 def _after_end(ages: Sequence[timedelta], attempt: Attempt, *, now: datetime) -> datetime | None:
