@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from crash.scene import Scene
+from crash.surroundings import BinanceRefused
 
 Path = Callable[[Scene], Awaitable[None]]
 
@@ -47,9 +48,8 @@ async def pay_overtakes(scene: Scene) -> None:
     known = await _codes(scene)
     await scene.begin()
     creating = asyncio.create_task(scene.create())
-    while not (fresh := await _codes(scene) - known):
+    while not await _pay_any(scene, await _codes(scene) - known):
         await asyncio.sleep(0.05)
-    await scene.pay(fresh.pop())
     await creating
 
 
@@ -173,6 +173,17 @@ PATHS: Final[Mapping[str, Path]] = {
         refund_unanswered,
     )
 }
+
+
+async def _pay_any(scene: Scene, codes: set[str]) -> bool:
+    """Pay one of these codes; on a crowded machine it may have been closed since it was seen."""
+    for code in codes:
+        try:
+            await scene.pay(code)
+        except BinanceRefused:
+            continue
+        return True
+    return False
 
 
 async def _codes(scene: Scene) -> set[str]:
