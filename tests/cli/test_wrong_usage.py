@@ -133,6 +133,7 @@ def test_database_that_is_away_is_named_without_its_password(
         *command.split(" "),
         CHECKSTAND_DATABASE_URL="postgresql://ada:hush@127.0.0.1:9/shop",
         CHECKSTAND_PORT="0",
+        CHECKSTAND_PUBLIC_URL="https://pay.example",
     )
 
     must_say(ended, 1, "cannot open the database")

@@ -8,6 +8,7 @@ import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -33,6 +34,8 @@ from checkstand.operations.set_limit import set_limit
 from checkstand.operations.witness_database import witness_database
 from checkstand.queries.list_orders import find_order
 from checkstand.settings import SettingsError
+from checkstand.storage import orphan_orders
+from checkstand.storage.orphan_orders import OrphanOrder
 
 
 class Shop:
@@ -75,7 +78,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _until(gateway: Any, wanted: Any, *, step: float = 1, rounds: int = 300) -> None:
+async def _put(gateway: Any, orphan: OrphanOrder) -> None:
+    async def step(tx: Any) -> None:
+        await orphan_orders.put(tx, orphan)
+
+    await gateway.resources.database.run(step, name="put_orphan")
+
+
+async def _until(gateway: Any, wanted: Any, *, step: float = 1, rounds: int = 1500) -> None:
     """Let time pass until something holds."""
     for _ in range(rounds):
         if await wanted():
@@ -208,6 +218,13 @@ async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing
         )
         assert (orphan.status, orphan.amount, orphan.currency) == ("PAID", Decimal("12.5"), "USDT")
         assert "an order that our rows do not know" in orphan.explanation
+        # Whom other keys told that there is none asks again, and not at once.
+        await _put(restored, replace(orphan, status=None, transaction_id=None))
+        await explain_orphans(restored.resources)
+        assert [each.status for each in (await _status(restored)).orphans] == [None]
+        await control.advance(3601)
+        await explain_orphans(restored.resources)
+        assert [each.status for each in (await _status(restored)).orphans] == ["PAID"]
 
         # Nothing was told, returned or closed meanwhile.
         await control.advance(600)

@@ -7,6 +7,8 @@ the order is "only theirs" until a person settles it.
 """
 
 from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -21,6 +23,9 @@ from checkstand.storage.database import Transaction
 from checkstand.storage.orphan_orders import OrphanOrder
 
 _log = structlog.get_logger()
+
+#: What Binance did not know may have been asked with keys that were not ours.
+_AGAIN: Final = timedelta(hours=1)
 
 
 async def explain_orphans(resources: Resources, *, limit: int = 500) -> int:
@@ -44,9 +49,9 @@ async def _explain(resources: Resources, notice: VerifiedNotice, mark: Mark) -> 
         return await orphan_orders.find(tx, account_id, number)
 
     before = await resources.database.read(known)
-    if before is not None and notice.stored.received_at <= before.asked_at:
-        return False
     now = resources.clock.now()
+    if before is not None and not _is_worth_asking(before, notice, now=now):
+        return False
     rate = resources.policy.call_rate
     if not resources.budget.allowances([account_id], rate=rate, now=now)[account_id]:
         return False  # at the next round
@@ -67,6 +72,12 @@ async def _explain(resources: Resources, notice: VerifiedNotice, mark: Mark) -> 
 
     await resources.database.run(step, name="explain_orphan")
     return True
+
+
+def _is_worth_asking(known: OrphanOrder, notice: VerifiedNotice, *, now: datetime) -> bool:
+    """Say whether there is news since an order was asked about, or it was not found then."""
+    is_news = notice.stored.received_at > known.asked_at
+    return is_news or (known.status is None and now - known.asked_at >= _AGAIN)
 
 
 def _mark_of(notification: Notification | None) -> Mark | None:
