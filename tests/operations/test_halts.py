@@ -126,13 +126,10 @@ async def test_another_merchant_stops_the_account_whichever_credential_asks(
 async def test_person_stops_and_resumes_once_and_it_is_kept(
     gateway: Any, empty_database_url: str
 ) -> None:
-    order = (await gateway.create()).json
     for _ in range(2):
         body = {"reason": "the portal looks odd"}
         answer = await gateway.request("POST", f"{ACCOUNT}/halt", body=body)
         assert answer.json["halted_reason"] == "the portal looks odd"
-    gateway.simulator.control.pay(gateway.trade_numbers()[-1])
-    await gateway.until(order["order_id"], "PAID")  # truth is never refused
     for _ in range(2):
         answer = await gateway.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
         assert answer.json["halted_reason"] is None
@@ -228,3 +225,46 @@ async def test_refund_is_not_sent_when_the_account_was_stopped_after_the_claim(
             await advance_refund(ours.resources, lease=lease)
 
         assert simulator.control.refunds == []
+
+
+@pytest.mark.parametrize("what", ["paid", "closed", "returned"])
+async def test_notice_moves_nothing_while_the_account_is_stopped(
+    run_gateway: Any, simulator: Any, what: str
+) -> None:
+    async with (
+        run_gateway(with_worker=False) as ours,
+        run_gateway(with_worker=False) as other,
+    ):
+        order_id = (await ours.create()).json["order_id"]
+        (number,) = ours.trade_numbers()
+        if what == "returned":
+            simulator.control.pay(number)
+            await ours.until(order_id, "PAID")
+            await ours.request(
+                "POST",
+                f"/api/payments/binance/orders/{order_id}/refunds",
+                body={"merchant_refund_id": "r1"},
+                headers={"idempotency-key": "r1"},
+            )
+            for _ in range(2):
+                (lease,) = await claim_due_refunds(ours.resources, limit=50)
+                await advance_refund(ours.resources, lease=lease)
+        before = (await ours.order(order_id))["status"]
+        await _halt(other)
+
+        if what == "paid":
+            simulator.control.pay(number)
+        elif what == "closed":
+            simulator.control.expire(number)
+        await simulator.control.advance(1)
+        await simulator.control.settle()
+        assert (await ours.order(order_id))["status"] == before
+        told = [e["summary"] for e in await ours.timeline(order_id)]
+        assert any("asking Binance: the account is stopped" in line for line in told)
+
+        await other.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
+        await _work(ours)
+        for lease in await claim_due_refunds(ours.resources, limit=50):
+            await advance_refund(ours.resources, lease=lease)
+        after = {"paid": "PAID", "closed": "PENDING_PAYMENT", "returned": "REFUNDED"}
+        assert (await ours.order(order_id))["status"] == after[what]

@@ -24,11 +24,15 @@ def heed_refund_notice(
     attempt: Attempt,
     notice: VerifiedNotice,
     *,
+    doubt: str | None,
     oldest: datetime,
     given: Circumstances,
 ) -> tuple[Decision, str | None]:
-    """Apply a refund notice, or follow its hint; return why it was only a hint, else None."""
-    doubt = _why_not_binding(decision, attempt, notice, oldest=oldest)
+    """Apply a refund notice, or follow its hint; return why it was only a hint, else None.
+
+    With a `doubt` it cannot be more, whatever it says.
+    """
+    doubt = doubt or _why_not_binding(decision, attempt, notice, oldest=oldest)
     info = _info_of(notice)
     refund = _refund_of(decision, info)
     notification = notice.notification

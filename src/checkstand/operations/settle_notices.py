@@ -1,10 +1,10 @@
 """Turn verified notices into their consequences, together, in one transaction.
 
-A notice settles by itself only if all of this holds: it came on the account's own path, its
-attempt is ours and open to it, its prepay_id is the one Binance told us in the answer to our
-own call, amount and currency match, it was fresh when it came, and the policy does not ask for a
-query. Anything else that Binance signed is a hint: it is kept, and the attempt is asked about at
-once.
+A notice settles by itself only if all of this holds: it came on the account's own path, its attempt
+is ours and open to it, its prepay_id is the one Binance told us in the answer to our own call,
+amount and currency match, it was fresh when it came, the account is not stopped, and the policy
+does not ask for a query. Anything else that Binance signed is a hint: it is kept, and the attempt
+is asked about at once.
 
 Story: anyone may point his own Binance orders at our address, under our trade number.
 """
@@ -40,7 +40,16 @@ _NOBODY: Final = (UUID(int=0), "")
 #: How often a group is decided anew because one of its notices was stored meanwhile.
 _LOOKS_MAX: Final = 5
 
-Subject = tuple[Key, UUID]  # the order's key, the attempt
+_STOPPED: Final = "the account is stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a notice is about."""
+
+    key: Key  # of the order
+    attempt_id: UUID
+    is_halted: bool  # another merchant's keys may have made it: nothing moves by its word
 
 
 class StoredMeanwhile(Exception):
@@ -71,10 +80,10 @@ async def settle_notices(
 
     async def step(tx: Transaction) -> Settled:
         subjects = await _find_subjects(tx, batch)
-        keys = [key for key, _ in subjects.values()]
+        keys = [subject.key for subject in subjects.values()]
         held = await cases.lock(tx, keys, skips_held=not waits)
         papers = [_Paper(notice, subjects.get(notice.stored.notice_id)) for notice in batch]
-        mine = [p for p in papers if p.subject is None or p.subject[0] in held]
+        mine = [p for p in papers if p.subject is None or p.subject.key in held]
         known = await notices.find_known(tx, [paper.key for paper in mine])
         decided = _decide_all(resources, held, mine, known)
         await cases.save(tx, decided.decisions, public_url=resources.policy.public_url)
@@ -171,8 +180,8 @@ def _hint_again(resources: Resources, decisions: dict[Key, Decision], paper: _Pa
     """Let the query that a hint asked for be made, in case it was not yet."""
     if paper.subject is None:
         return
-    key, attempt_id = paper.subject
-    attempt = decisions[key].case.attempt(attempt_id)
+    key = paper.subject.key
+    attempt = decisions[key].case.attempt(paper.subject.attempt_id)
     if attempt.ended_at is None:
         decisions[key] = decisions[key].with_attempt(_hinted(attempt, resources))
 
@@ -187,27 +196,27 @@ def _decide(resources: Resources, decisions: dict[Key, Decision], paper: _Paper)
     notice, stored, subject = paper.notice, paper.notice.stored, paper.subject
     if subject is None:
         return _orphan(notice)
-    key, attempt_id = subject
+    key, stopped = subject.key, _STOPPED if subject.is_halted else None
     decision = decisions[key]
-    attempt = decision.case.attempt(attempt_id)
+    attempt = decision.case.attempt(subject.attempt_id)
     if notice.notification is not None and isinstance(notice.notification.data, PayRefundNotice):
         given = resources.circumstances(stored.account_id)
         oldest = given.now - resources.policy.notice_age_max
         decisions[key], why = heed_refund_notice(
-            decision, attempt, notice, oldest=oldest, given=given
+            decision, attempt, notice, doubt=stopped, oldest=oldest, given=given
         )
         if why is not None:
             return _mark(notice, attempt, NoticeOutcome.HINT, f"asking Binance: {why}")
         explanation = f"{stored.biz_status} bound to a refund of ours"
         return _mark(notice, attempt, NoticeOutcome.APPLIED, explanation)
     report = _report_of(notice)
-    doubt = why_not_binding(notice, attempt, report, policy=resources.policy)
+    doubt = stopped or why_not_binding(notice, attempt, report, policy=resources.policy)
     if report is None or doubt is not None:
         decisions[key] = decision.with_attempt(_hinted(attempt, resources))
         explanation = doubt or f"{stored.biz_status} has to be looked up"
         return _mark(notice, attempt, NoticeOutcome.HINT, f"asking Binance: {explanation}")
     given = resources.circumstances(stored.account_id)
-    decisions[key] = settlement.apply(decision, attempt_id, report, given=given)
+    decisions[key] = settlement.apply(decision, attempt.attempt_id, report, given=given)
     explanation = f"{stored.biz_status} bound to our own attempt"
     return _mark(notice, attempt, NoticeOutcome.APPLIED, explanation)
 
@@ -281,7 +290,8 @@ async def _find_subjects(tx: Transaction, batch: Sequence[VerifiedNotice]) -> di
         found = by_id.get(ids.get(notice_id, _NOBODY))
         found = found or by_number.get(numbers.get(notice_id, _NOBODY))
         if found is not None:
-            subjects[notice_id] = ((found.account_id, found.order_id), found.attempt_id)
+            key = (found.account_id, found.order_id)
+            subjects[notice_id] = Subject(key, found.attempt_id, found.is_halted)
     return subjects
 
 

@@ -154,11 +154,17 @@ _CLAIM_POLLS = statement(
 _FIND_NAMED = statement(
     "attempts.find_named",
     """
-    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id,
+           EXISTS (
+               SELECT 1 FROM accounts c
+                WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL) AS is_halted
       FROM attempts a
      WHERE (a.account_id, a.prepay_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
     UNION ALL
-    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id,
+           EXISTS (
+               SELECT 1 FROM accounts c
+                WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL) AS is_halted
       FROM attempts a
      WHERE (a.account_id, a.merchant_trade_no) IN (SELECT * FROM unnest($3::uuid[], $4::text[]))
     """,
@@ -320,6 +326,7 @@ class Named:
     attempt_id: UUID
     merchant_trade_no: str
     prepay_id: str | None
+    is_halted: bool  # the account's moves are stopped
 
 
 async def find_named(
