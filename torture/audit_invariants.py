@@ -12,8 +12,8 @@ from torture.books import Books, Row
 _PORTAL: Final = frozenset({"refunded_elsewhere"})
 #: Wallets are emptied and filled by hand in some stories, which no file lists.
 _BY_HAND: Final = frozenset({"balance"})
-#: A comparison that began before a day was closed may have been written down after.
-_BEGUN_BEFORE: Final = timedelta(seconds=60)
+#: A summary tells the moment to the millisecond, our rows know it better.
+_TOLD_TO: Final = timedelta(milliseconds=1)
 
 
 def every_payment_is_compared(books: Books) -> Iterator[str]:
@@ -98,8 +98,8 @@ def _hides(books: Books, day: str, summary: Mapping[str, Any]) -> Iterator[str]:
     """Say what was open when a day was closed, and its summary does not count."""
     closed_at = datetime.fromisoformat(summary["closed_at"])
     for row in books.tables["discrepancies"]:
-        is_of_day = row["day"].isoformat() == day and row["found_at"] < closed_at - _BEGUN_BEFORE
-        was_open = row["resolved_at"] is None or row["resolved_at"] > closed_at
+        is_of_day = row["day"].isoformat() == day and row["found_at"] < closed_at
+        was_open = row["resolved_at"] is None or row["resolved_at"] > closed_at + _TOLD_TO
         told = summary["discrepancies"].get(row["kind"], {"open": 0})
         if is_of_day and was_open and told["open"] < 1:
             yield f"{day} was closed with an open {row['kind']}, and its summary says nothing of it"
