@@ -240,6 +240,7 @@ async def test_notice_moves_nothing_while_the_account_is_stopped(
         if what == "returned":
             simulator.control.pay(number)
             await ours.until(order_id, "PAID")
+            simulator.control.faults.add("webhook_delay", biz_status="REFUND_SUCCESS", seconds=3600)
             await ours.request(
                 "POST",
                 f"/api/payments/binance/orders/{order_id}/refunds",
@@ -256,7 +257,7 @@ async def test_notice_moves_nothing_while_the_account_is_stopped(
             simulator.control.pay(number)
         elif what == "closed":
             simulator.control.expire(number)
-        await simulator.control.advance(1)
+        await simulator.control.advance(3601 if what == "returned" else 1)
         await simulator.control.settle()
         assert (await ours.order(order_id))["status"] == before
         told = [e["summary"] for e in await ours.timeline(order_id)]
