@@ -28,6 +28,8 @@ UNREACHED: Final = "not reached"
 #: passings tell nothing that the commits' do not.
 PASSINGS_MAX: Final = 3
 _STATEMENT: Final = re.compile(r"(before|after) [a-z_]+\.[a-z_]+")
+#: A lease that is held when a lane is judged is at an end by then.
+_ENDS_SECONDS: Final = 15.0
 #: What idle processes pass, at least once each, within this time.
 IDLE_SECONDS: Final = 6.0
 #: What a process does once, when it starts, is no part of a path.
@@ -339,9 +341,17 @@ async def check_lane(lane: Lane) -> list[str]:
     if received != booked:
         found.append(f"{lane.name}: Binance received {received}, and we booked {booked}")
     for what, query in _LEFT_OVER.items():
-        if count := await lane.database.fetchval(query):
+        if count := await _count_left(lane, query):
             found.append(f"{lane.name}: {count} {what}")
     return found
+
+
+async def _count_left(lane: Lane, query: str) -> int:
+    """Count what is left over, when whoever is at it just now has had the time to end."""
+    deadline = time.monotonic() + _ENDS_SECONDS
+    while (count := int(await lane.database.fetchval(query))) and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+    return count
 
 
 _LEFT_OVER: Final = {
