@@ -692,9 +692,9 @@ def data_text(raw: bytes) -> str:
     """
     try:
         shape = json.loads(raw.decode("utf-8", "replace"))
-        biz_id, data = shape.get("bizIdStr"), shape.get("data")
-        if biz_id is None or biz_id == "":  # a zero is an id, if an odd one
-            biz_id = shape.get("bizId")
+        text, data = shape.get("bizIdStr"), shape.get("data")
+        # A zero is an id, if an odd one; what is none at all gives way to the number beside it.
+        biz_id = str(text) if type(text) is int else text or shape.get("bizId")
     except (ValueError, RecursionError, AttributeError):
         return raw.hex()
     with contextlib.suppress(ValueError, RecursionError, TypeError):
