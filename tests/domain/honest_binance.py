@@ -416,10 +416,22 @@ class _Heedless:
         """Hear of an answer."""
 
 
+class _NothingOdd:
+    """A transaction that reads an account which moves, and no other calls that found nothing."""
+
+    async def row(self, *_: object) -> object:
+        """Read the account."""
+        return {"account_id": _ACCOUNT, "reference": "aaaaaaaa", "name": "Tea", "notice_path": "x"}
+
+    async def rows(self, *_: object) -> list[object]:
+        """Read the latest calls."""
+        return []
+
+
 def _answered(case: Case, hand: Hand, given: Circumstances) -> Decision:
     """Run the operation's own decider; with no merchant to pin it needs no database."""
     planned, answer = cast(PlannedCall, hand.planned), cast(Answer, hand.answer)
-    nothing = cast(Any, None)
+    nothing = cast(Any, _NothingOdd())
     house = cast(Any, SimpleNamespace(budget=_Heedless()))
     coroutine = decide_answer(nothing, house, case, planned, answer, given=given)
     try:
