@@ -246,7 +246,9 @@ def _advance_refund(world: Hearsay, refund_id: UUID) -> Hearsay:
 
 def _silence(world: Hearsay, refund: Refund, *, sent: bool) -> Hearsay:
     decision = Decision.nothing(world.case)
-    decided = refunding.note_silence(decision, refund.refund_id, sent=sent, now=world.now)
+    decided = refunding.note_silence(
+        decision, refund.refund_id, owner=refund.lease_owner, sent=sent, now=world.now
+    )
     return _accept(world, decided, has_followed=False)
 
 

@@ -447,7 +447,9 @@ def _refund_answered(world: HonestWorld, hand: Hand, index: int) -> Decision:
     if hand.step is RefundStep.CHECK:
         answer = cast(Answer, hand.answer)
         if answer.report is None:
-            decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=now)
+            decision = refunding.note_silence(
+                decision, refund.refund_id, owner=_HANDS[index], sent=False, now=now
+            )
         else:
             given = _circumstances(world)
             decision = settlement.apply(decision, refund.attempt_id, answer.report, given=given)
@@ -459,14 +461,18 @@ def _refund_answered(world: HonestWorld, hand: Hand, index: int) -> Decision:
         decision = refunding.apply(decision, hand.earlier.refund_id, said.report, given=given)
         decision = refunding.note_comparison(decision, refund.refund_id, now=now)
     elif hand.earlier is not None:
-        decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=now)
+        decision = refunding.note_silence(
+            decision, refund.refund_id, owner=_HANDS[index], sent=False, now=now
+        )
     elif said.report is not None:
         decision = refunding.apply(
             decision, refund.refund_id, said.report, given=_circumstances(world)
         )
     else:
         is_unknown = said.outcome is Outcome.UNKNOWN
-        decision = refunding.note_silence(decision, refund.refund_id, sent=is_unknown, now=now)
+        decision = refunding.note_silence(
+            decision, refund.refund_id, owner=_HANDS[index], sent=is_unknown, now=now
+        )
     return _released(decision, refund.refund_id, index)
 
 

@@ -90,7 +90,11 @@ class Desk:
     def silence(self, refund: Refund, *, sent: bool) -> Refund:
         """Hear nothing."""
         decision = Decision.nothing(self.case)
-        self.keep(refunding.note_silence(decision, refund.refund_id, sent=sent, now=self.now))
+        self.keep(
+            refunding.note_silence(
+                decision, refund.refund_id, owner=refund.lease_owner, sent=sent, now=self.now
+            )
+        )
         return self.case.refund(refund.refund_id)
 
     @property
@@ -457,15 +461,25 @@ def test_fee_that_a_notice_leaves_out_is_asked_for_until_it_is_told(make: Any) -
     assert len([e for e in desk.events if e.type is EventType.REFUND_SUCCEEDED]) == 1
 
 
+def test_silence_of_a_hand_that_lost_its_lease_takes_back_no_send_of_another(make: Any) -> None:
+    # It asked about the order and was held up; meanwhile another asked, and sent.
+    desk = Desk(make)
+    sent = desk.send(desk.ask("5.00"))
+    desk.case = Decision.nothing(desk.case).with_refund(replace(sent, lease_owner=UUID(int=2))).case
+
+    stale = refunding.note_silence(
+        Decision.nothing(desk.case), sent.refund_id, owner=UUID(int=1), sent=False, now=desk.now
+    )
+    assert stale.case == desk.case
+    unheard = desk.silence(desk.case.refund(sent.refund_id), sent=True)
+    assert (unheard.status, unheard.in_doubt) == (RefundStatus.UNKNOWN, True)
+
+
 def test_refund_refused_for_ever_after_a_lost_send_comes_to_an_end(make: Any) -> None:
     # The first send was lost, and before the second all the money went back in the portal.
     desk = Desk(make)
     refund = desk.send(desk.ask("5.00"))
-    desk.keep(
-        refunding.note_silence(
-            Decision.nothing(desk.case), refund.refund_id, sent=True, now=desk.now
-        )
-    )
+    desk.silence(refund, sent=True)
     desk.hear(refund, "absent")
     refund = desk.send(refund)
 

@@ -268,12 +268,18 @@ def note_comparison(decision: Decision, refund_id: UUID, *, now: datetime) -> De
     return decision.with_refund(replace(refund, compared_at=now, asks=0, due_at=now))
 
 
-def note_silence(decision: Decision, refund_id: UUID, *, sent: bool, now: datetime) -> Decision:
+def note_silence(
+    decision: Decision, refund_id: UUID, *, owner: UUID | None, sent: bool, now: datetime
+) -> Decision:
     """Say when to look again after a call that told nothing of the refund.
 
-    `sent` says that it may have landed; otherwise nothing happened there.
+    `sent` says that it may have landed; otherwise nothing happened there. Only whoever still has
+    the lease may say so: one who lost it, while he asked about the order, knows nothing of what the
+    next one has sent since, and would have its refusal believed.
     """
     refund = decision.case.refund(refund_id)
+    if refund.lease_owner != owner:
+        return decision
     if refund.status is RefundStatus.SENT:
         landed = sent or refund.in_doubt
         status = RefundStatus.UNKNOWN if landed else RefundStatus.REQUESTED

@@ -175,14 +175,16 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
         )
         is_theirs = await is_wrong_account(tx, resources, attempt, answer, now=given.now)
         if answer.report is None or is_theirs:
-            decision = refunding.note_silence(decision, refund.refund_id, sent=False, now=given.now)
+            decision = refunding.note_silence(
+                decision, refund.refund_id, owner=lease.owner, sent=False, now=given.now
+            )
         else:
             decision = settlement.apply(decision, attempt.attempt_id, answer.report, given=given)
             if answer.report.finding is Finding.ABSENT:
                 # Keys that do not know the order know nothing of its refunds either: a send would
                 # be refused, and believed, though an earlier one may have landed.
                 decision = refunding.note_silence(
-                    decision, refund.refund_id, sent=False, now=given.now
+                    decision, refund.refund_id, owner=lease.owner, sent=False, now=given.now
                 )
             else:
                 decision = refunding.note_check(decision, refund.refund_id, now=given.now)
@@ -204,7 +206,9 @@ async def _record_comparison(resources: Resources, planned: _Planned, answer: Re
         )
         decision = Decision.nothing(case)
         if answer.report is None:
-            decision = refunding.note_silence(decision, lease.refund_id, sent=False, now=now)
+            decision = refunding.note_silence(
+                decision, lease.refund_id, owner=lease.owner, sent=False, now=now
+            )
         else:
             earlier = planned.earlier.refund_id
             decision = refunding.apply(decision, earlier, answer.report, given=given)
@@ -230,7 +234,11 @@ async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer)
             decision = refunding.apply(decision, lease.refund_id, answer.report, given=given)
         else:
             decision = refunding.note_silence(
-                decision, lease.refund_id, sent=answer.outcome is Outcome.UNKNOWN, now=now
+                decision,
+                lease.refund_id,
+                owner=lease.owner,
+                sent=answer.outcome is Outcome.UNKNOWN,
+                now=now,
             )
         await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
 
