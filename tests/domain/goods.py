@@ -195,7 +195,7 @@ def _tell(world: Goods, index: int) -> Goods:
     tried = Try(until=None, lease_until=world.now + timedelta(seconds=30))
     match fulfilment.why_not_claim(case, token, now=world.now):
         case None:
-            decided, until = fulfilment.take_for_news(
+            decided, until = fulfilment.take_for_delivery(
                 Decision.nothing(case), token, now=world.now, lease=_LEASE
             )
             return _with_try(_accept(world, decided), index, replace(tried, until=until))
@@ -212,10 +212,10 @@ def _answer(world: Goods, index: int, how: str) -> Goods:
     tried = world.tries[index]
     assert tried is not None
     freed = _with_try(world, index, None)
-    held = world.case.order.fulfilment_until
+    is_owed = world.case.order.status is OrderStatus.PAID
     if "takes it" in how:
         freed = replace(freed, is_told=True)
-        if tried.until is not None and held is not None and tried.until > world.now:
+        if is_owed and tried.until is not None and tried.until > world.now:
             freed = _with_packer(freed, 0, Hand(_news_token(world), tried.until))
     if how == "takes it":
         return replace(freed, is_owed=False)

@@ -113,7 +113,7 @@ def test_offers_are_ever_farther_apart_and_end(make: Any) -> None:
 
 def test_whoever_says_no_lets_go_and_nobody_else_can(make: Any) -> None:
     now = make.given().now
-    decision, until = fulfilment.take_for_news(
+    decision, until = fulfilment.take_for_delivery(
         make.nothing(_paid(make)), "mine", now=now, lease=_LEASE
     )
     assert until == now + _LEASE
@@ -125,12 +125,14 @@ def test_whoever_says_no_lets_go_and_nobody_else_can(make: Any) -> None:
 
 def test_news_speak_for_nobody_who_has_the_goods_besides(make: Any) -> None:
     now = make.given().now
-    decision, until = fulfilment.take_for_news(
+    decision, until = fulfilment.take_for_delivery(
         make.nothing(_paid(make)), "news", now=now, lease=_LEASE
     )
     assert until is not None
     packed = fulfilment.claim(decision, "news", now=now, lease=_LEASE)
-    again, besides = fulfilment.take_for_news(packed, "news", now=now, lease=timedelta(minutes=1))
+    again, besides = fulfilment.take_for_delivery(
+        packed, "news", now=now, lease=timedelta(minutes=1)
+    )
 
     assert fulfilment.release(packed, "news", until=until, now=now) == packed
     assert besides is None

@@ -1,5 +1,6 @@
 """Somebody pastes the wrong key: nothing ends for it, and mending the key mends everything."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,16 @@ from checkstand.simulator.records import Merchant
 
 STAGING = Merchant(api_key="staging-key", api_secret="staging-secret", merchant_id="900000777")
 ACCOUNT = "/api/account"
+
+
+@pytest.fixture
+async def two_gateways(run_gateway: Any) -> AsyncIterator[tuple[Any, Any]]:
+    """Two gateways of one database that do nothing by themselves: ours, and another."""
+    async with (
+        run_gateway(with_worker=False) as ours,
+        run_gateway(with_worker=False) as other,
+    ):
+        yield ours, other
 
 
 async def _work(gateway: Any) -> None:
@@ -41,6 +52,12 @@ async def _paste(url: str, gateway: Any, api_key: str, secret: str) -> None:
         )
     finally:
         await connection.close()
+
+
+async def _ask_back(gateway: Any, order_id: str) -> None:
+    path = f"/api/payments/binance/orders/{order_id}/refunds"
+    body = {"merchant_refund_id": "r1"}
+    await gateway.request("POST", path, body=body, headers={"idempotency-key": "r1"})
 
 
 async def _statuses(gateway: Any, order_ids: list[str]) -> set[str]:
@@ -157,115 +174,91 @@ async def _halt(gateway: Any) -> None:
     assert answer.status == 200
 
 
-async def test_no_order_is_begun_after_another_gateway_s_halt(
-    run_gateway: Any, empty_database_url: str
-) -> None:
-    async with (
-        run_gateway(with_worker=False) as ours,
-        run_gateway(with_worker=False) as other,
-    ):
-        known = await ours.create(key="before", merchant_order_id="before")
-        await _halt(other)
+async def test_no_order_is_begun_after_another_gateway_s_halt(two_gateways: Any) -> None:
+    ours, other = two_gateways
+    known = await ours.create(key="before", merchant_order_id="before")
+    await _halt(other)
 
-        refused = await ours.create(key="after", merchant_order_id="after")
+    refused = await ours.create(key="after", merchant_order_id="after")
 
-        assert (refused.status, refused.json["code"]) == (503, "account_halted")
-        assert "it looks odd" in refused.json["detail"]
-        assert len(ours.trade_numbers()) == 1
-        listed = await ours.request("GET", "/api/payments/binance/orders")
-        assert [order["merchant_order_id"] for order in listed.json["data"]] == ["before"]
-        # What was answered before is answered so again, and a resumed account goes on at once.
-        again = await ours.create(key="before", merchant_order_id="before")
-        assert (again.status, again.json["order_id"]) == (201, known.json["order_id"])
-        await other.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
-        assert (await ours.create(key="after", merchant_order_id="after")).status == 201
+    assert (refused.status, refused.json["code"]) == (503, "account_halted")
+    assert "it looks odd" in refused.json["detail"]
+    assert len(ours.trade_numbers()) == 1
+    listed = await ours.request("GET", "/api/payments/binance/orders")
+    assert [order["merchant_order_id"] for order in listed.json["data"]] == ["before"]
+    # What was answered before is answered so again, and a resumed account goes on at once.
+    again = await ours.create(key="before", merchant_order_id="before")
+    assert (again.status, again.json["order_id"]) == (201, known.json["order_id"])
+    await other.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
+    assert (await ours.create(key="after", merchant_order_id="after")).status == 201
 
 
 async def test_close_is_not_sent_when_the_account_was_stopped_after_the_claim(
-    run_gateway: Any, simulator: Any
+    two_gateways: Any, simulator: Any
 ) -> None:
-    async with (
-        run_gateway(with_worker=False) as ours,
-        run_gateway(with_worker=False) as other,
-    ):
-        created = await ours.create()
-        path = f"/api/payments/binance/orders/{created.json['order_id']}/cancel"
-        assert (await ours.request("POST", path)).status == 202
-        (lease,) = await claim_due_attempts(ours.resources, limit=50)
-        await _halt(other)
+    ours, other = two_gateways
+    created = await ours.create()
+    path = f"/api/payments/binance/orders/{created.json['order_id']}/cancel"
+    assert (await ours.request("POST", path)).status == 202
+    (lease,) = await claim_due_attempts(ours.resources, limit=50)
+    await _halt(other)
 
-        await advance_attempt(ours.resources, lease=lease)
-        await simulator.control.advance(60)
+    await advance_attempt(ours.resources, lease=lease)
+    await simulator.control.advance(60)
 
-        assert str(simulator.control.orders[0].status) == "INITIAL"
-        asked = [e["summary"] for e in await ours.timeline(created.json["order_id"])]
-        assert not any("/order/close" in line for line in asked)
+    assert str(simulator.control.orders[0].status) == "INITIAL"
+    asked = [e["summary"] for e in await ours.timeline(created.json["order_id"])]
+    assert not any("/order/close" in line for line in asked)
 
 
 async def test_refund_is_not_sent_when_the_account_was_stopped_after_the_claim(
-    run_gateway: Any, simulator: Any
+    two_gateways: Any, simulator: Any
 ) -> None:
-    async with (
-        run_gateway(with_worker=False) as ours,
-        run_gateway(with_worker=False) as other,
-    ):
-        created = await ours.create()
-        simulator.control.pay(ours.trade_numbers()[0])
-        await ours.until(created.json["order_id"], "PAID")
-        await ours.request(
-            "POST",
-            f"/api/payments/binance/orders/{created.json['order_id']}/refunds",
-            body={"merchant_refund_id": "r1"},
-            headers={"idempotency-key": "r1"},
-        )
-        for is_halted in (False, True):  # the order is asked about, then it would be sent
-            (lease,) = await claim_due_refunds(ours.resources, limit=50)
-            if is_halted:
-                await _halt(other)
-            await advance_refund(ours.resources, lease=lease)
+    ours, other = two_gateways
+    created = await ours.create()
+    simulator.control.pay(ours.trade_numbers()[0])
+    await ours.until(created.json["order_id"], "PAID")
+    await _ask_back(ours, created.json["order_id"])
+    for is_halted in (False, True):  # the order is asked about, then it would be sent
+        (lease,) = await claim_due_refunds(ours.resources, limit=50)
+        if is_halted:
+            await _halt(other)
+        await advance_refund(ours.resources, lease=lease)
 
-        assert simulator.control.refunds == []
+    assert simulator.control.refunds == []
 
 
 @pytest.mark.parametrize("what", ["paid", "closed", "returned"])
 async def test_notice_moves_nothing_while_the_account_is_stopped(
-    run_gateway: Any, simulator: Any, what: str
+    two_gateways: Any, simulator: Any, what: str
 ) -> None:
-    async with (
-        run_gateway(with_worker=False) as ours,
-        run_gateway(with_worker=False) as other,
-    ):
-        order_id = (await ours.create()).json["order_id"]
-        (number,) = ours.trade_numbers()
-        if what == "returned":
-            simulator.control.pay(number)
-            await ours.until(order_id, "PAID")
-            simulator.control.faults.add("webhook_delay", biz_status="REFUND_SUCCESS", seconds=3600)
-            await ours.request(
-                "POST",
-                f"/api/payments/binance/orders/{order_id}/refunds",
-                body={"merchant_refund_id": "r1"},
-                headers={"idempotency-key": "r1"},
-            )
-            for _ in range(2):
-                (lease,) = await claim_due_refunds(ours.resources, limit=50)
-                await advance_refund(ours.resources, lease=lease)
-        before = (await ours.order(order_id))["status"]
-        await _halt(other)
-
-        if what == "paid":
-            simulator.control.pay(number)
-        elif what == "closed":
-            simulator.control.expire(number)
-        await simulator.control.advance(3601 if what == "returned" else 1)
-        await simulator.control.settle()
-        assert (await ours.order(order_id))["status"] == before
-        told = [e["summary"] for e in await ours.timeline(order_id)]
-        assert any("asking Binance: the account is stopped" in line for line in told)
-
-        await other.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
-        await _work(ours)
-        for lease in await claim_due_refunds(ours.resources, limit=50):
+    ours, other = two_gateways
+    order_id = (await ours.create()).json["order_id"]
+    (number,) = ours.trade_numbers()
+    if what == "returned":
+        simulator.control.pay(number)
+        await ours.until(order_id, "PAID")
+        simulator.control.faults.add("webhook_delay", biz_status="REFUND_SUCCESS", seconds=3600)
+        await _ask_back(ours, order_id)
+        for _ in range(2):
+            (lease,) = await claim_due_refunds(ours.resources, limit=50)
             await advance_refund(ours.resources, lease=lease)
-        after = {"paid": "PAID", "closed": "PENDING_PAYMENT", "returned": "REFUNDED"}
-        assert (await ours.order(order_id))["status"] == after[what]
+    before = (await ours.order(order_id))["status"]
+    await _halt(other)
+
+    if what == "paid":
+        simulator.control.pay(number)
+    elif what == "closed":
+        simulator.control.expire(number)
+    await simulator.control.advance(3601 if what == "returned" else 1)
+    await simulator.control.settle()
+    assert (await ours.order(order_id))["status"] == before
+    told = [e["summary"] for e in await ours.timeline(order_id)]
+    assert any("asking Binance: the account is stopped" in line for line in told)
+
+    await other.request("POST", f"{ACCOUNT}/resume", body={"reason": "all is well"})
+    await _work(ours)
+    for lease in await claim_due_refunds(ours.resources, limit=50):
+        await advance_refund(ours.resources, lease=lease)
+    after = {"paid": "PAID", "closed": "PENDING_PAYMENT", "returned": "REFUNDED"}
+    assert (await ours.order(order_id))["status"] == after[what]

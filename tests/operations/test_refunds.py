@@ -20,6 +20,14 @@ async def _paid(gateway: Any, **fields: Any) -> dict[str, Any]:
     return dict(order)
 
 
+async def _returned_in_part(gateway: Any) -> Any:
+    """A paid order of which 3.00 has gone back."""
+    order = await _paid(gateway)
+    await _ask(gateway, order["order_id"], amount="3.00")
+    await _until(gateway, order["order_id"], "SUCCEEDED")
+    return order
+
+
 async def _ask(gateway: Any, order_id: str, *, key: str | None = None, **fields: Any) -> Any:
     body = {"merchant_refund_id": f"r-{uuid.uuid4().hex[:8]}"} | fields
     return await gateway.request(
@@ -271,9 +279,7 @@ async def test_refund_is_not_sent_once_money_went_back_in_the_portal(gateway: An
 async def test_refund_is_not_sent_once_money_went_back_in_the_portal_beside_one_of_ours(
     gateway: Any,
 ) -> None:
-    order = await _paid(gateway)
-    await _ask(gateway, order["order_id"], amount="3.00")
-    await _until(gateway, order["order_id"], "SUCCEEDED")
+    order = await _returned_in_part(gateway)
     gateway.simulator.control.refund(gateway.trade_numbers()[0], amount="4.00")
 
     await _ask(gateway, order["order_id"], amount="5.00")
@@ -287,9 +293,7 @@ async def test_refund_is_not_sent_once_money_went_back_in_the_portal_beside_one_
 async def test_portal_refund_that_no_query_reveals_is_seen_in_the_answer_to_the_next(
     gateway: Any,
 ) -> None:
-    order = await _paid(gateway)
-    await _ask(gateway, order["order_id"], amount="3.00")
-    await _until(gateway, order["order_id"], "SUCCEEDED")
+    order = await _returned_in_part(gateway)
     gateway.simulator.control.refund(gateway.trade_numbers()[0], amount="4.00")
 
     await _ask(gateway, order["order_id"], amount="5.00")
@@ -299,9 +303,7 @@ async def test_portal_refund_that_no_query_reveals_is_seen_in_the_answer_to_the_
 
 
 async def test_earlier_refund_that_cannot_be_asked_about_holds_up_the_next(gateway: Any) -> None:
-    order = await _paid(gateway)
-    await _ask(gateway, order["order_id"], amount="3.00")
-    await _until(gateway, order["order_id"], "SUCCEEDED")
+    order = await _returned_in_part(gateway)
     deaf = gateway.simulator.control.faults.add(
         "unknown_error", endpoint="/order/refund/query", times=None
     )

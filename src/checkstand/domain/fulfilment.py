@@ -120,7 +120,7 @@ def claim(decision: Decision, token: str, *, now: datetime, lease: timedelta) ->
     )
 
 
-def take_for_news(
+def take_for_delivery(
     decision: Decision, token: str, *, now: datetime, lease: timedelta
 ) -> tuple[Decision, datetime | None]:
     """Take the goods in hand for a delivery that asks for them, and say until when.

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from checkstand.domain import doubt, progress
+from checkstand.domain import doubt, progress, strangers
 from checkstand.domain.anomaly import POLICY, AnomalyKind, Resolution, anomaly_id_of
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
@@ -274,8 +274,7 @@ def _note_return(
     decision: Decision, attempt: Attempt, report: Report, *, now: datetime
 ) -> Decision:
     """Look for the refund of ours that explains why money went back; a portal refund has none."""
-    case = decision.case
-    payment = case.payment_for(attempt.attempt_id)
+    payment = decision.case.payment_for(attempt.attempt_id)
     if report.finding is not Finding.RETURNED or payment is None:
         return decision
     ours = [
@@ -293,17 +292,13 @@ def _note_return(
             looked = decision.case.attempt(attempt.attempt_id)
             decision = decision.with_attempt(replace(looked, due_at=now + _JUST_FAILED))
         return decision
-    known = case.anomalies_of(attempt.attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
-    if any(anomaly.is_open for anomaly in known):
-        return decision
-    return decision.open_anomaly(
-        AnomalyKind.REFUNDED_ELSEWHERE,
-        attempt,
+    return strangers.tell_of_stranger(
+        decision,
+        attempt.attempt_id,
         detail=f"Binance says {report.word}, and no refund of ours explains it",
+        fact=f"{report.word} beside {render_amount(explained.normalize())}",
         reference=report.reference,
-        at=now,
-        # A return after one that is settled is another oddity; the same news again is not.
-        fact=f"{report.word} beside {render_amount(explained.normalize())}" if known else None,
+        now=now,
     )
 
 

@@ -28,20 +28,35 @@ def look_for_strangers(
     """Notice that more has gone back in all, or in more goes, than refunds of ours explain."""
     case = decision.case
     found = _more_money(case, refund, report) or _more_attempts(case, refund, report)
-    if found is None or is_refunded_elsewhere(case, refund.attempt_id):
+    if found is None:
         return decision
     detail, fact = found
     known = case.anomalies_of(refund.attempt_id, AnomalyKind.REFUNDED_ELSEWHERE)
     if any(a.resolution is Resolution.WRITE_OFF and a.detail == detail for a in known):
         return decision  # the same news again: what was accepted is among ours by now
+    return tell_of_stranger(
+        decision, refund.attempt_id, detail=detail, fact=fact, reference=report.reference, now=now
+    )
+
+
+def tell_of_stranger(
+    decision: Decision, attempt_id: UUID, *, detail: str, fact: str, reference: str, now: datetime
+) -> Decision:
+    """Open `refunded_elsewhere`, unless one is open.
+
+    The first is one, whichever channel tells it. After one that is settled another fact is another
+    oddity, and the same fact again is not.
+    """
+    case = decision.case
+    if is_refunded_elsewhere(case, attempt_id):
+        return decision
     return decision.open_anomaly(
         AnomalyKind.REFUNDED_ELSEWHERE,
-        case.attempt(refund.attempt_id),
+        case.attempt(attempt_id),
         detail=detail,
-        reference=report.reference,
+        reference=reference,
         at=now,
-        # The first is one, whichever channel tells it; one more after it is another oddity.
-        fact=fact if known else None,
+        fact=fact if case.anomalies_of(attempt_id, AnomalyKind.REFUNDED_ELSEWHERE) else None,
     )
 
 

@@ -53,8 +53,10 @@ class _Planned:
         return self.case.refund(self.lease.refund_id)
 
     @property
-    def earlier(self) -> Refund:
-        """The refund of ours that is asked about before this one is sent."""
+    def subject(self) -> Refund:
+        """The refund that Binance is asked about: this one, or the earlier one before it."""
+        if self.step is not RefundStep.COMPARE:
+            return self.refund
         found = refunding.find_to_compare(self.case, self.refund)
         if found is None:
             raise AssertionError("a comparison is planned where there is something to compare")
@@ -95,12 +97,6 @@ async def advance_refund(resources: Resources, *, lease: RefundLease) -> None:
         answer = await resources.provider.query(attempt, reference=planned.reference)
         await _record_check(resources, planned, answer)
         return
-    if planned.step is RefundStep.COMPARE:
-        said = await resources.provider.query_refund(
-            planned.earlier, attempt, reference=planned.reference
-        )
-        await _record_comparison(resources, planned, said)
-        return
     if planned.step is RefundStep.SEND:
         said = await resources.provider.refund(
             planned.refund,
@@ -110,7 +106,7 @@ async def advance_refund(resources: Resources, *, lease: RefundLease) -> None:
         )
     else:
         said = await resources.provider.query_refund(
-            planned.refund, attempt, reference=planned.reference
+            planned.subject, attempt, reference=planned.reference
         )
     await _record(resources, planned, said)
 
@@ -174,75 +170,55 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
             tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
         )
         is_theirs = await is_wrong_account(tx, resources, attempt, answer, now=given.now)
-        if answer.report is None or is_theirs:
+        report = None if is_theirs else answer.report
+        if report is not None:
+            decision = settlement.apply(decision, attempt.attempt_id, report, given=given)
+        # Keys that do not know the order know nothing of its refunds either: a send would be
+        # refused, and believed, though an earlier one may have landed.
+        if report is None or report.finding is Finding.ABSENT:
             decision = refunding.note_silence(
                 decision, refund.refund_id, owner=lease.owner, sent=False, now=given.now
             )
         else:
-            decision = settlement.apply(decision, attempt.attempt_id, answer.report, given=given)
-            if answer.report.finding is Finding.ABSENT:
-                # Keys that do not know the order know nothing of its refunds either: a send would
-                # be refused, and believed, though an earlier one may have landed.
-                decision = refunding.note_silence(
-                    decision, refund.refund_id, owner=lease.owner, sent=False, now=given.now
-                )
-            else:
-                decision = refunding.note_check(decision, refund.refund_id, now=given.now)
-        await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
-
-    await _run(resources, step)
-
-
-async def _record_comparison(resources: Resources, planned: _Planned, answer: RefundAnswer) -> None:
-    """Accept what Binance said of an earlier refund, and send unless it tells of a stranger's."""
-    lease = planned.lease
-    given = resources.circumstances(lease.account_id)
-    now = given.now
-
-    async def step(tx: Transaction) -> None:
-        case = await _lock(tx, lease)
-        await resources.budget.hear(
-            tx, lease.account_id, answer.trouble, reason=answer.summary, now=now
-        )
-        decision = Decision.nothing(case)
-        if answer.report is None:
-            decision = refunding.note_silence(
-                decision, lease.refund_id, owner=lease.owner, sent=False, now=now
-            )
-        else:
-            earlier = planned.earlier.refund_id
-            decision = refunding.apply(decision, earlier, answer.report, given=given)
-            decision = refunding.note_comparison(decision, lease.refund_id, now=now)
+            decision = refunding.note_check(decision, refund.refund_id, now=given.now)
         await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
 
     await _run(resources, step)
 
 
 async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer) -> None:
-    """Accept what came of a send or a query."""
+    """Accept what came of a send or of a question about a refund."""
     lease = planned.lease
     given = resources.circumstances(lease.account_id)
-    now = given.now
 
     async def step(tx: Transaction) -> None:
         case = await _lock(tx, lease)
         await resources.budget.hear(
-            tx, lease.account_id, answer.trouble, reason=answer.summary, now=now
+            tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
         )
-        decision = Decision.nothing(case)
-        if answer.report is not None:
-            decision = refunding.apply(decision, lease.refund_id, answer.report, given=given)
-        else:
-            decision = refunding.note_silence(
-                decision,
-                lease.refund_id,
-                owner=lease.owner,
-                sent=answer.outcome is Outcome.UNKNOWN,
-                now=now,
-            )
+        decision = _heed(Decision.nothing(case), planned, answer, given=given)
         await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
 
     await _run(resources, step)
+
+
+def _heed(
+    decision: Decision, planned: _Planned, answer: RefundAnswer, *, given: settlement.Circumstances
+) -> Decision:
+    """Decide what an answer means, and after a comparison whether the send may follow."""
+    refund_id, is_comparison = planned.lease.refund_id, planned.step is RefundStep.COMPARE
+    if answer.report is None:
+        return refunding.note_silence(
+            decision,
+            refund_id,
+            owner=planned.lease.owner,
+            sent=answer.outcome is Outcome.UNKNOWN and not is_comparison,
+            now=given.now,
+        )
+    decided = refunding.apply(decision, planned.subject.refund_id, answer.report, given=given)
+    if is_comparison:
+        return refunding.note_comparison(decided, refund_id, now=given.now)
+    return decided
 
 
 async def _run(resources: Resources, step: Step[None]) -> None:

@@ -92,7 +92,7 @@ async def _take_goods(resources: Resources, claimed: ClaimedDelivery) -> _Goods 
         case = (await cases.lock(tx, [key]))[key]
         match fulfilment.why_not_claim(case, token, now=given.now):
             case None:
-                decision, until = fulfilment.take_for_news(
+                decision, until = fulfilment.take_for_delivery(
                     Decision.nothing(case), token, now=given.now, lease=given.fulfilment_lease
                 )
                 await cases.save(tx, [decision], public_url=resources.policy.public_url)
@@ -165,8 +165,8 @@ async def _record(
     async def step(tx: Transaction) -> None:
         if is_delivered and owed.fulfil_on_delivery and owed.type == EventType.ORDER_PAID:
             await _fulfil(tx, resources, owed)
-        elif answer is not None and not is_delivered and goods is not None:
-            await _let_go(tx, resources, owed, goods)
+        elif answer is not None and not is_delivered and goods is not None and goods.until:
+            await _let_go(tx, resources, owed, until=goods.until)
         await events.record_try(
             tx, owed, at=now, status_code=answer.status if answer else None, summary=summary
         )
@@ -209,16 +209,14 @@ async def _fulfil(tx: Transaction, resources: Resources, owed: Owed) -> None:
     await cases.save(tx, [decision], public_url=resources.policy.public_url)
 
 
-async def _let_go(tx: Transaction, resources: Resources, owed: Owed, goods: _Goods) -> None:
+async def _let_go(tx: Transaction, resources: Resources, owed: Owed, *, until: datetime) -> None:
     """Take the shop's refusal as such: it has nothing in hand. Silence may mean that it has."""
-    if goods.until is None:
-        return
     key = (owed.account_id, owed.order_id)
     case = (await cases.lock(tx, [key]))[key]
     decision = fulfilment.release(
         Decision.nothing(case),
         token_of(owed.event_id),
-        until=goods.until,
+        until=until,
         now=resources.clock.now(),
     )
     await cases.save(tx, [decision], public_url=resources.policy.public_url)

@@ -1,8 +1,9 @@
 """Recovery: begin it when the database was put back to an earlier point, follow it, end it.
 
 While an account is in recovery orders are still opened and notices still taken, and Binance is
-asked about every attempt and payment of the last days. Refunds, closes, deliveries and expiry
-wait: each of them would act on what the database has forgotten.
+asked about every attempt and payment of the last days. Refunds, closes, deliveries and expiry by
+the clock wait: each of them would act on what the database has forgotten. What Binance says moves
+an order as ever, and nobody is told before the end.
 """
 
 from collections.abc import Sequence

@@ -154,19 +154,17 @@ _CLAIM_POLLS = statement(
 _FIND_NAMED = statement(
     "attempts.find_named",
     """
-    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id,
-           EXISTS (
-               SELECT 1 FROM accounts c
-                WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL) AS is_halted
-      FROM attempts a
-     WHERE (a.account_id, a.prepay_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
-    UNION ALL
-    SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id,
-           EXISTS (
-               SELECT 1 FROM accounts c
-                WHERE c.account_id = a.account_id AND c.halted_reason IS NOT NULL) AS is_halted
-      FROM attempts a
-     WHERE (a.account_id, a.merchant_trade_no) IN (SELECT * FROM unnest($3::uuid[], $4::text[]))
+    SELECT n.account_id, n.order_id, n.attempt_id, n.merchant_trade_no, n.prepay_id,
+           c.halted_reason IS NOT NULL AS is_halted
+      FROM (SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+              FROM attempts a
+             WHERE (a.account_id, a.prepay_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+             UNION ALL
+            SELECT a.account_id, a.order_id, a.attempt_id, a.merchant_trade_no, a.prepay_id
+              FROM attempts a
+             WHERE (a.account_id, a.merchant_trade_no)
+                   IN (SELECT * FROM unnest($3::uuid[], $4::text[]))) AS n
+      JOIN accounts c ON c.account_id = n.account_id
     """,
 )
 
