@@ -163,8 +163,10 @@ async def pool_exhausted(ground: Ground) -> tuple[str, list[str]]:
         heard = sum(acknowledged for acknowledged, _ in told)
         if slowest > ANSWER_WITHIN_SECONDS + 1:
             found.append(f"a notice waited {slowest:.1f} s for an answer")
+        if heard < len(told):
+            found.append(f"{len(told) - heard} notices found no connection")
         outcome = (
-            f"{heard} of {len(told)} notices were answered SUCCESS meanwhile and the others FAIL, "
+            f"{heard} of {len(told)} notices were answered SUCCESS meanwhile, "
             f"the slowest after {slowest:.1f} s; everything came to rest"
         )
         return outcome, found

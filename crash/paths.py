@@ -138,7 +138,7 @@ async def refund(scene: Scene) -> None:
     await scene.pay(await scene.open_code())
     await scene.rest()
     await scene.begin()
-    await scene.refund()
+    await scene.refund("all")
 
 
 async def refund_unanswered(scene: Scene) -> None:
@@ -148,7 +148,17 @@ async def refund_unanswered(scene: Scene) -> None:
     await scene.fault("answer_lost_after_effect", endpoint="/order/refund")
     await scene.fault("drop", biz_status="REFUND_SUCCESS")
     await scene.begin()
-    await scene.refund(amount="5.00")
+    await scene.refund("part", amount="5.00")
+
+
+async def refund_the_rest(scene: Scene) -> None:
+    """The shop returns what is left; Binance is asked about the earlier refund first."""
+    await scene.pay(await scene.open_code())
+    await scene.rest()
+    await scene.refund("first", amount="5.00")
+    await scene.rest()
+    await scene.begin()
+    await scene.refund("rest")
 
 
 PATHS: Final[Mapping[str, Path]] = {
@@ -171,6 +181,7 @@ PATHS: Final[Mapping[str, Path]] = {
         deliver_to_fulfil,
         refund,
         refund_unanswered,
+        refund_the_rest,
     )
 }
 

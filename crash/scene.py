@@ -85,13 +85,14 @@ class Scene:
         path = f"/api/payments/binance/orders/{self.order_id}/{verb}"
         await self.lane.call("POST", path, key=uuid.uuid4().hex, allowed=allowed)
 
-    async def refund(self, **fields: Any) -> None:
-        """Ask money back, under one key however often that has to be said."""
+    async def refund(self, name: str, **fields: Any) -> None:
+        """Ask money back, under one name and key however often that has to be said."""
+        number = f"{name}-{self._key[:16]}"
         await self.lane.call(
             "POST",
             f"/api/payments/binance/orders/{self.order_id}/refunds",
-            body={"merchant_refund_id": f"back-{self._key[:16]}", "force": True} | fields,
-            key=self._key,
+            body={"merchant_refund_id": number, "force": True} | fields,
+            key=number,
         )
 
     # The shopper, and misfortune.

@@ -21,6 +21,7 @@ CELLS = [
     Cell("pay", TOGETHER, "serve", "after delivery", 1),
     Cell("renew", APART, "worker", "after binance /order/close", 1),
     Cell("refund_unanswered", TOGETHER, "serve", "after binance /order/refund", 1),
+    Cell("refund_the_rest", APART, "worker", "after binance /order/refund/query", 1),
     Cell("cancel", APART, "gateway", "after commit cancel_order", 1),
 ]
 
