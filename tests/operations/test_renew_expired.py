@@ -1,5 +1,6 @@
 """The shop brings an expired order back to life, a shopper does not; acts are told as whose."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -70,8 +71,14 @@ async def test_order_that_lived_twice_expires_again(gateway: Any) -> None:
 
 async def test_two_renewals_of_an_expired_order_are_one(gateway: Any) -> None:
     order_id, _ = await _expired(gateway)
+    control = gateway.simulator.control
+    control.faults.add("slow", endpoint="/v3/order", seconds=1)
 
-    first, second = await _renew(gateway, order_id), await _renew(gateway, order_id)
+    first = await _renew(gateway, order_id)
+    while control.faults.listed:
+        await asyncio.sleep(0.01)  # the new code is made there, and on its way
+    second = await _renew(gateway, order_id)
+    await control.advance(1)
 
     assert (first.status, second.status) == (202, 202)
     await gateway.until(order_id, lambda order: order["qr_content"] is not None)
