@@ -38,6 +38,7 @@ from checkstand.operations.advance_attempt import (
     decide_answer,
     note_sending,
 )
+from checkstand.operations.advance_refund import heed_answer
 from checkstand.provider.gateway import Answer, Outcome, RefundAnswer
 from checkstand.provider.translation import QUERY_WORDS, REFUND_QUERY_WORDS
 from tests.domain import laws
@@ -455,24 +456,14 @@ def _refund_answered(world: HonestWorld, hand: Hand, index: int) -> Decision:
             decision = settlement.apply(decision, refund.attempt_id, answer.report, given=given)
             decision = refunding.note_check(decision, refund.refund_id, now=now)
         return _released(decision, refund.refund_id, index)
-    said = cast(RefundAnswer, hand.answer)
-    if hand.earlier is not None and said.report is not None:
-        given = _circumstances(world)
-        decision = refunding.apply(decision, hand.earlier.refund_id, said.report, given=given)
-        decision = refunding.note_comparison(decision, refund.refund_id, now=now)
-    elif hand.earlier is not None:
-        decision = refunding.note_silence(
-            decision, refund.refund_id, owner=_HANDS[index], sent=False, now=now
-        )
-    elif said.report is not None:
-        decision = refunding.apply(
-            decision, refund.refund_id, said.report, given=_circumstances(world)
-        )
-    else:
-        is_unknown = said.outcome is Outcome.UNKNOWN
-        decision = refunding.note_silence(
-            decision, refund.refund_id, owner=_HANDS[index], sent=is_unknown, now=now
-        )
+    decision = heed_answer(
+        decision,
+        refund.refund_id,
+        cast(RefundAnswer, hand.answer),
+        subject=hand.earlier or refund,
+        owner=_HANDS[index],
+        given=_circumstances(world),
+    )
     return _released(decision, refund.refund_id, index)
 
 
@@ -912,9 +903,16 @@ def check_end(world: HonestWorld) -> None:
 
 
 def check_commutes(world: HonestWorld) -> None:
-    """Hold that news of a fact and an answer already given may come in either order."""
+    """Hold that news of a fact and an answer already given may come in either order.
+
+    But for an answer by which a refund goes on: a portal refund may have been made since, and
+    whether it is found before the send or by it is chance. Binance's books hold for both.
+    """
+    is_portal = any(r.refund_id is None for order in world.theirs for r in order.refunds)
     for index, hand in enumerate(world.hands):
         if hand is None or hand.answer is None:
+            continue
+        if is_portal and hand.step in {RefundStep.CHECK, RefundStep.COMPARE}:
             continue
         for name, _ in notices_of(world):
             before = _deliver(_record(world, index), name)

@@ -526,6 +526,35 @@ def test_short_wallet_s_refund_is_not_sent_once_money_went_back_in_the_portal(
     assert desk.payment.refund_reserved == 0
 
 
+def test_checked_refund_is_not_sent_once_other_news_tells_of_a_portal_refund(
+    desk: Desk, make: Any
+) -> None:
+    asked = desk.ask("5.00")
+    desk.keep(refunding.note_check(Decision.nothing(desk.case), asked.refund_id, now=desk.now))
+    refund = desk.case.refund(asked.refund_id)
+    assert refunding.next_step(refund) is RefundStep.SEND
+    assert _look(desk, make, "REFUNDED") == [AnomalyKind.REFUNDED_ELSEWHERE]
+
+    desk.keep(refunding.plan_send(Decision.nothing(desk.case), refund, now=desk.now))
+
+    unsent = desk.case.refund(refund.refund_id)
+    assert (unsent.status, unsent.sends) == (RefundStatus.FAILED, 0)
+    assert desk.payment.refund_reserved == 0
+
+
+def test_absence_said_before_another_hand_sent_or_heard_proves_nothing(desk: Desk) -> None:
+    asked = desk.send(desk.ask("5.00"))
+    absent = _report("absent")
+
+    for status in (RefundStatus.PENDING, RefundStatus.SUCCEEDED):
+        heard = replace(asked, status=status)
+        assert refunding.is_denied_before(absent, asked, heard)
+        assert not refunding.is_denied_before(absent, heard, heard)  # that is odd indeed
+        assert not refunding.is_denied_before(_report("failed"), asked, heard)
+    assert refunding.is_denied_before(absent, asked, replace(asked, sends=2))
+    assert not refunding.is_denied_before(absent, asked, replace(asked, absences=1))
+
+
 def test_refund_that_waits_for_a_second_person_is_not_sent_whatever_made_it_due(
     desk: Desk,
 ) -> None:

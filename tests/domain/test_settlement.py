@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from checkstand.domain import settlement
+from checkstand.domain import progress, settlement
 from checkstand.domain.anomaly import UNSETTLED_MONEY, AnomalyKind, Resolution
 from checkstand.domain.attempt import LIVE, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
@@ -514,6 +514,49 @@ def test_nothing_proves_absent_what_binance_once_gave_an_id(make: Any, status: s
 
     assert decided.case.attempts[0].status == status
     assert _open_kinds(decided.case) == {AnomalyKind.PROVIDER_CONTRADICTS}
+
+
+@pytest.mark.parametrize(
+    ("by", "after", "is_over"),
+    [
+        ("Ada", _MARGIN_IS_OVER, True),
+        ("Ada", _MARGIN_IS_OVER - timedelta(seconds=1), False),  # it may be payable
+        ("policy", _MARGIN_IS_OVER, False),  # Binance knew it again since: no person let it go
+    ],
+)
+@pytest.mark.parametrize("status", ["OPEN", "CLOSING"])
+def test_order_made_with_another_merchants_keys_ends_once_a_person_let_it_go(
+    make: Any, status: str, by: str, after: timedelta, *, is_over: bool
+) -> None:
+    attempt = make.attempt(status, prepay_id="290000000000000001")
+    case = make.case(attempt, status="PENDING_PAYMENT")
+    odd = _apply(make, case, make.report("absent"), after=timedelta(minutes=5))
+    (anomaly,) = odd.case.anomalies
+    known = odd.close_anomaly(
+        anomaly, Resolution.ACCEPT, by=by, reason="seen", actor="person", at=make.noon
+    )
+
+    decided = _apply(make, known.case, make.report("absent"), after=after)
+
+    ended = decided.case.attempts[0]
+    assert ended.status == (AttemptStatus.LAPSED if is_over else status)
+    assert _open_kinds(decided.case) == set()
+    assert ended.due_at is not None  # late money would still be found
+    if is_over:
+        paid = _apply(make, decided.case, make.report("paid"), after=_MARGIN_IS_OVER * 2)
+        assert paid.case.order.status is OrderStatus.PAID
+
+
+def test_absence_said_before_another_hand_sent_or_heard_proves_nothing(make: Any) -> None:
+    asked = make.attempt("SUBMITTING", sends=1)
+    absent = make.report("absent")
+
+    heard = replace(asked, status=AttemptStatus.OPEN, prepay_id="290000000000000001")
+    assert progress.is_denied_before(absent, asked, heard)
+    assert progress.is_denied_before(absent, asked, replace(asked, sends=2))
+    assert not progress.is_denied_before(absent, asked, replace(asked, absences=1))
+    assert not progress.is_denied_before(make.report("closed"), asked, heard)
+    assert not progress.is_denied_before(absent, heard, heard)
 
 
 def test_late_notice_of_an_unpaid_end_contradicts_no_payment_and_is_looked_into(make: Any) -> None:

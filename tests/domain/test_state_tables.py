@@ -12,6 +12,7 @@ import pytest
 
 from checkstand.domain.schedule import NextStep, next_step
 from checkstand.operations.advance_attempt import note_sending
+from tests.domain import honest_binance
 from tests.domain.state_tables import HEARSAY, HONEST, walk_goods, walk_hearsay, walk_honest
 
 
@@ -35,6 +36,35 @@ def test_goods_and_money_of_an_order_never_leave_both() -> None:
 
     assert survey.states >= 2_000, survey
     assert len(survey.acts) >= 15, survey.acts
+
+
+@pytest.mark.parametrize(
+    ("name", "trail"),
+    [
+        (  # the answer to the create is recorded before the older "no such order"
+            "fresh",
+            (
+                "claims attempt #1 by 0, time passes, claims attempt #1 by 1, lands #1 ask, "
+                "lands #0 submit, recorded #0 submit, recorded #1 ask"
+            ),
+        ),
+        (  # a refund is known to have succeeded before the older "no such refund" is recorded
+            "doubtful",
+            (
+                "claims refund #1 by 0, time passes, claims refund #1 by 1, lands #1 ask, "
+                "lands #0 send, Binance ends a refund REFUND_SUCCESS #1, notice REFUND_SUCCESS #1, "
+                "recorded #1 ask"
+            ),
+        ),
+    ],
+)
+def test_answer_that_is_older_than_what_is_known_contradicts_nothing(name: str, trail: str) -> None:
+    world = HONEST[name](faults=1)
+    for act in trail.split(", "):
+        world = dict(honest_binance.acts_of(world))[act]()
+
+    assert world.case.anomalies == ()
+    honest_binance.check_end(honest_binance.drain(world))
 
 
 def test_create_sent_again_is_asked_about_before_it_is_sent_a_third_time(make: Any) -> None:

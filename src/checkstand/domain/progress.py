@@ -75,6 +75,16 @@ def is_overtaken(attempt: Attempt, report: Report, *, now: datetime) -> bool:
     return report.source is Source.ANSWER or now - attempt.ended_at < _JUST_ENDED
 
 
+def is_denied_before(report: Report, asked: Attempt, attempt: Attempt) -> bool:
+    """Say whether "no such order" was said before a send, or before an answer, known of now.
+
+    `asked` is the attempt as it was when Binance was asked. What is old is no proof of absence, and
+    contradicts nothing.
+    """
+    known_since = asked.prepay_id is None and attempt.prepay_id is not None
+    return report.finding is Finding.ABSENT and (known_since or attempt.sends != asked.sends)
+
+
 def is_unpayable(attempt: Attempt) -> bool:
     """Say whether nobody can pay by it: a query returns no links, so it has to be made again."""
     return attempt.links is None and not attempt.payer_active

@@ -203,6 +203,8 @@ def plan_send(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     if refund.awaits_approval or others_fly:  # it is made due when that is over
         return decision.with_refund(replace(refund, due_at=None))
     if refund.status not in IN_FLIGHT and not refund.in_doubt:
+        if strangers.is_refunded_elsewhere(decision.case, refund.attempt_id):
+            return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
         left = attempts_left(decision.case, payment, besides=refund.refund_id)
         rest = payment.money.amount - payment.refunded
         if left <= 0:
@@ -291,6 +293,16 @@ def note_silence(
             replace(asked, due_at=stepped(_AWAY_SECONDS, tries, _AWAY_EVERY, now=now))
         )
     return decision.with_refund(replace(asked, due_at=_next_look(asked, now=now)))
+
+
+def is_denied_before(report: RefundReport, asked: Refund, refund: Refund) -> bool:
+    """Say whether "no such refund" was said before a send, or before news, that we know of now.
+
+    `asked` is the refund as it was when Binance was asked. What is old is no proof of absence, and
+    contradicts nothing.
+    """
+    known_since = asked.status in IN_FLIGHT and refund.status not in IN_FLIGHT
+    return report.finding is RefundFinding.ABSENT and (known_since or refund.sends != asked.sends)
 
 
 def apply(

@@ -341,6 +341,8 @@ def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
     if attempt.prepay_id is not None:
         if now - (attempt.last_sent_at or attempt.created_at) < _FRESHLY_MADE:
             return decision.with_attempt(progress.note_heard(attempt, report, now=now))
+        if _is_let_go(decision.case, attempt, now=now):
+            return decision.with_attempt(progress.end(attempt, AttemptStatus.LAPSED, now=now))
         return _contradicts(decision, attempt, report, now=now, fact=_ABSENT)
     if attempt.status is not AttemptStatus.SUBMITTING:
         return decision.with_attempt(progress.note_heard(attempt, report, now=now))
@@ -348,6 +350,20 @@ def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
     if asked.absences >= 2 and now >= asked.expires_at + ABSENCE_MARGIN:
         return decision.with_attempt(progress.end(asked, AttemptStatus.NEVER_EXISTED, now=now))
     return decision.with_attempt(progress.note_heard(asked, report, now=now))
+
+
+def _is_let_go(case: Case, attempt: Attempt, *, now: datetime) -> bool:
+    """Say whether an order that Binance does not know has its end here, its time being over.
+
+    Story: one made with another merchant's keys is never found again with ours. A person has
+    accepted that; without an end the order would be asked about for ever.
+    """
+    odd = anomaly_id_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
+    is_accepted = any(
+        a.anomaly_id == odd and a.resolution is Resolution.ACCEPT and a.resolved_by != POLICY
+        for a in case.anomalies
+    )
+    return is_accepted and attempt.is_live and now >= attempt.expires_at + ABSENCE_MARGIN
 
 
 def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:

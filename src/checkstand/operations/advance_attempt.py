@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from checkstand.domain import settlement
+from checkstand.domain import progress, settlement
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.schedule import NextStep, next_look, next_step
@@ -209,6 +209,8 @@ async def decide_answer(
         attempt = _released(attempt)
     decision = decision.with_attempt(attempt)
     report = answer.report
+    if report is not None and progress.is_denied_before(report, planned.attempt, attempt):
+        report = None
     if report is not None:
         if not is_ours:
             # Whoever took the lease may have gone on: these links could be dead.

@@ -196,26 +196,44 @@ async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer)
         await resources.budget.hear(
             tx, lease.account_id, answer.trouble, reason=answer.summary, now=given.now
         )
-        decision = _heed(Decision.nothing(case), planned, answer, given=given)
+        decision = heed_answer(
+            Decision.nothing(case),
+            lease.refund_id,
+            answer,
+            subject=planned.subject,
+            owner=lease.owner,
+            given=given,
+        )
         await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
 
     await _run(resources, step)
 
 
-def _heed(
-    decision: Decision, planned: _Planned, answer: RefundAnswer, *, given: settlement.Circumstances
+def heed_answer(
+    decision: Decision,
+    refund_id: UUID,
+    answer: RefundAnswer,
+    *,
+    subject: Refund,
+    owner: UUID,
+    given: settlement.Circumstances,
 ) -> Decision:
-    """Decide what an answer means, and after a comparison whether the send may follow."""
-    refund_id, is_comparison = planned.lease.refund_id, planned.step is RefundStep.COMPARE
-    if answer.report is None:
+    """Decide what an answer about `subject`, as it was when asked, means for a refund.
+
+    The two are one, or the subject is an earlier one that it was compared with: then the send may
+    follow.
+    """
+    is_comparison = subject.refund_id != refund_id
+    report, known = answer.report, decision.case.refund(subject.refund_id)
+    if report is None or refunding.is_denied_before(report, subject, known):
         return refunding.note_silence(
             decision,
             refund_id,
-            owner=planned.lease.owner,
+            owner=owner,
             sent=answer.outcome is Outcome.UNKNOWN and not is_comparison,
             now=given.now,
         )
-    decided = refunding.apply(decision, planned.subject.refund_id, answer.report, given=given)
+    decided = refunding.apply(decision, subject.refund_id, report, given=given)
     if is_comparison:
         return refunding.note_comparison(decided, refund_id, now=given.now)
     return decided
