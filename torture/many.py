@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 import asyncpg
@@ -119,11 +120,20 @@ _stages: list[Stage] = []
 
 def _open(url: str) -> None:
     """Make this process's own database and stage."""
+    Thread(target=_end_with_parent, daemon=True).start()
     name = f"torture_{os.getpid()}"
     asyncio.run(_make_database(url.replace(_ANY, "postgres"), name))
     stage = Stage(url.replace(_ANY, name))
     stage.__enter__()
     _stages.append(stage)
+
+
+def _end_with_parent() -> None:
+    """End with whoever started the run, however that ended: nobody else would take the results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 async def _make_database(url: str, name: str) -> None:
