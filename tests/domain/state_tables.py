@@ -16,15 +16,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from tests.domain import goods, hearsay, honest_binance
+from tests.domain import goods, hearsay
 from tests.domain.exploring import Survey, Violation, explore
+from tests.domain.honest import acts, ends
+from tests.domain.honest.house import fresh_world
+from tests.domain.honest.world import HonestWorld
 
-HONEST: Final[dict[str, Callable[..., honest_binance.HonestWorld]]] = {
-    "fresh": honest_binance.fresh_world,
-    "opened": honest_binance.opened_world,
-    "paid": honest_binance.paid_world,
-    "refunding": honest_binance.refunding_world,
-    "doubtful": honest_binance.doubtful_world,
+HONEST: Final[dict[str, Callable[..., HonestWorld]]] = {
+    "fresh": fresh_world,
+    "opened": acts.opened_world,
+    "paid": acts.paid_world,
+    "refunding": acts.refunding_world,
+    "doubtful": acts.doubtful_world,
 }
 HEARSAY: Final[dict[str, Callable[[], hearsay.Hearsay]]] = {
     "hearsay": hearsay.fresh_world,
@@ -40,19 +43,17 @@ def walk_honest(
     """Walk a world whose Binance tells the truth. Raises Violation."""
     numbers = itertools.count(1)
 
-    def check(world: honest_binance.HonestWorld) -> None:
-        honest_binance.check(world)
+    def check(world: HonestWorld) -> None:
+        ends.check(world)
         if next(numbers) % drain_every:
             return
-        end = honest_binance.drain(world)
-        honest_binance.check(end)
-        honest_binance.check_end(end)
-        honest_binance.check_commutes(world)
+        end = ends.drain(world)
+        ends.check(end)
+        ends.check_end(end)
+        ends.check_commutes(world)
 
     start = HONEST[name](faults=faults)
-    return explore(
-        [start], honest_binance.acts_of, check, depth_max=depth, states_max=states, watch=watch
-    )
+    return explore([start], acts.acts_of, check, depth_max=depth, states_max=states, watch=watch)
 
 
 def walk_hearsay(name: str, *, depth: int, states: int, watch: Any = None) -> Survey:

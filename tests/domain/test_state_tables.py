@@ -12,7 +12,7 @@ import pytest
 
 from checkstand.domain.schedule import NextStep, next_step
 from checkstand.operations.advance_attempt import note_sending
-from tests.domain import honest_binance
+from tests.domain.honest import acts, ends
 from tests.domain.state_tables import HEARSAY, HONEST, walk_goods, walk_hearsay, walk_honest
 
 
@@ -61,10 +61,10 @@ def test_goods_and_money_of_an_order_never_leave_both() -> None:
 def test_answer_that_is_older_than_what_is_known_contradicts_nothing(name: str, trail: str) -> None:
     world = HONEST[name](faults=1)
     for act in trail.split(", "):
-        world = dict(honest_binance.acts_of(world))[act]()
+        world = dict(acts.acts_of(world))[act]()
 
     assert world.case.anomalies == ()
-    honest_binance.check_end(honest_binance.drain(world))
+    ends.check_end(ends.drain(world))
 
 
 def test_create_sent_again_is_asked_about_before_it_is_sent_a_third_time(make: Any) -> None:
