@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkstand.domain import refunding, settlement
+from checkstand.domain import refunding, settlement, strangers
 from checkstand.domain.anomaly import AnomalyKind, Resolution
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
+from checkstand.domain.ledger import transfers_of
 from checkstand.domain.money import Money
 from checkstand.domain.order import OrderStatus
 from checkstand.domain.refund import IN_FLIGHT, Refund, RefundStatus
@@ -409,9 +410,9 @@ def _check(desk: Desk) -> None:
 
 
 def test_failed_refund_returns_nothing_whatever_is_said_late(desk: Desk) -> None:
-    # The notice of the failure overtakes the answer to the send.
+    # A query says that it failed, and only then the answer to the send is recorded.
     refund = desk.send(desk.ask("5.00"))
-    desk.hear(refund, "failed", source=Source.NOTICE, returned=Decimal("5.00"))
+    desk.hear(refund, "failed", returned=Decimal("5.00"))
 
     late = desk.hear(refund, "taken", source=Source.ANSWER, returned=Decimal("5.00"))
 
@@ -432,10 +433,10 @@ def _look(desk: Desk, make: Any, word: str, *, in_full: bool = False) -> list[An
 def test_refund_that_failed_while_the_order_was_asked_about_is_no_strangers(
     desk: Desk, make: Any
 ) -> None:
-    # The query said REFUNDING, the refund failed, its notice came, and then the query's answer.
+    # The order was REFUNDING when asked about, the refund failed, and then that answer came.
     refund = desk.send(desk.ask("5.00"))
     desk.hear(refund, "taken", source=Source.ANSWER)
-    desk.hear(refund, "failed", source=Source.NOTICE)
+    desk.hear(refund, "failed")
 
     assert _look(desk, make, "REFUNDING") == []
 
@@ -553,6 +554,124 @@ def test_absence_said_before_another_hand_sent_or_heard_proves_nothing(desk: Des
         assert not refunding.is_denied_before(_report("failed"), asked, heard)
     assert refunding.is_denied_before(absent, asked, replace(asked, sends=2))
     assert not refunding.is_denied_before(absent, asked, replace(asked, absences=1))
+
+
+def test_order_is_asked_about_anew_when_a_checked_refund_was_not_sent_for_long(
+    desk: Desk, make: Any
+) -> None:
+    # The account was stopped, or Binance away; meanwhile the money was returned in the portal.
+    asked = desk.ask("5.00")
+    desk.keep(refunding.note_check(Decision.nothing(desk.case), asked.refund_id, now=desk.now))
+    desk.now += timedelta(days=3)
+    refund = desk.case.refund(asked.refund_id)
+
+    desk.keep(refunding.plan_send(Decision.nothing(desk.case), refund, now=desk.now))
+
+    unsent = desk.case.refund(asked.refund_id)
+    assert (unsent.status, unsent.sends, unsent.due_at) == (RefundStatus.REQUESTED, 0, desk.now)
+    assert refunding.next_step(unsent) is RefundStep.CHECK
+    fresh = desk.send(unsent)
+    assert fresh.status is RefundStatus.SENT
+
+
+def test_refund_in_doubt_is_not_sent_again_beside_a_stranger_s(desk: Desk, make: Any) -> None:
+    refund = desk.silence(desk.send(desk.ask("5.00")), sent=True)
+    refund = desk.hear(refund, "absent")
+    assert refunding.next_step(refund) is RefundStep.SEND
+    told = strangers.tell_of_stranger(
+        Decision.nothing(desk.case),
+        refund.attempt_id,
+        detail="more went back",
+        fact="x",
+        reference="call:1",
+        now=desk.now,
+    )
+
+    desk.keep(refunding.plan_send(told, refund, now=desk.now))
+
+    waiting = desk.case.refund(refund.refund_id)
+    assert (waiting.status, waiting.sends) == (RefundStatus.UNKNOWN, 1)
+    assert refunding.next_step(waiting) is RefundStep.ASK
+    assert waiting.due_at is not None
+    assert waiting.due_at > desk.now
+
+
+def test_refunds_that_a_restore_doubts_are_asked_about_when_their_turn_comes(desk: Desk) -> None:
+    first, second = desk.send(desk.ask("5.00")), desk.ask("2.00", number=2)
+    doubted = replace(second, in_doubt=True, sends=1, checked_at=desk.now, compared_at=desk.now)
+    desk.keep(Decision.nothing(desk.case).with_refund(doubted))
+
+    desk.hear(first, "failed")
+
+    turn = desk.case.refund(second.refund_id)
+    assert (turn.status, turn.due_at) == (RefundStatus.UNKNOWN, desk.now)
+    assert refunding.next_step(turn) is RefundStep.ASK
+
+
+@pytest.mark.parametrize("before", ["taken", "succeeded"])
+def test_notice_of_a_failure_is_asked_about_and_frees_nothing(desk: Desk, before: str) -> None:
+    refund = desk.hear(desk.send(desk.ask("5.00")), before)
+    desk.now += timedelta(hours=1)
+
+    heard = desk.hear(refund, "failed", source=Source.NOTICE)
+
+    assert (heard.status, heard.due_at) == (refund.status, desk.now)
+    assert desk.case.anomalies == ()
+    assert desk.payment.refund_reserved + desk.payment.refunded == Decimal("5.00")
+
+
+def test_refunds_in_the_portal_count_as_attempts_of_the_ten(desk: Desk) -> None:
+    for number in range(1, 10):
+        elsewhere = _refund(
+            desk.case, "0.10", number, status=RefundStatus.SUCCEEDED, is_elsewhere=True
+        )
+        desk.case = Decision.nothing(desk.case).with_refund(elsewhere).case
+
+    assert refunding.attempts_left(desk.case, desk.payment) == 1
+
+
+# -- figures that are told later, or otherwise ------------------------------------------------
+
+
+def _booked(desk: Desk, refund: Refund, **report: Any) -> dict[str, Decimal]:
+    before = desk.case
+    desk.hear(refund, "succeeded", **report)
+    decision = replace(Decision.nothing(before), case=desk.case)
+    return {t.kind: t.amount for t in transfers_of(decision)}
+
+
+def test_fee_that_is_said_before_the_money_went_back_is_no_figure_yet(desk: Desk) -> None:
+    refund = desk.hear(desk.send(desk.ask("5.00")), "taken", fee_returned=Decimal(0))
+    assert refund.fee_returned is None
+
+    booked = _booked(desk, refund, fee_returned=Decimal("0.05"))
+
+    assert booked == {"refund": Decimal("5.00"), "fee_returned": Decimal("0.05")}
+
+
+def test_another_figure_of_the_fee_that_came_back_counts_once_and_is_told(desk: Desk) -> None:
+    refund = desk.hear(desk.send(desk.ask("5.00")), "succeeded", fee_returned=Decimal("0.05"))
+
+    booked = _booked(desk, refund, fee_returned=Decimal("0.06"))
+
+    assert booked == {"fee_return_corrected": Decimal("0.01")}
+    assert [a.kind for a in desk.case.anomalies if a.is_open] == [AnomalyKind.FEE_DIFFERS]
+    assert _booked(desk, refund, fee_returned=Decimal("0.05")) != {}  # another figure, once
+    assert _booked(desk, refund, fee_returned=Decimal("0.06")) == {}  # they never agree
+
+
+def test_more_that_went_back_is_booked_and_less_is_told(desk: Desk) -> None:
+    refund = desk.hear(desk.send(desk.ask("5.00")), "succeeded")
+
+    assert _booked(desk, refund, returned=Decimal("4.00")) == {}
+    assert _booked(desk, refund, returned=Decimal("6.00")) == {"refund_corrected": Decimal("1.00")}
+
+    assert desk.payment.refunded == Decimal("6.00")
+    kinds = [a.kind for a in desk.case.anomalies if a.is_open]
+    assert kinds == [AnomalyKind.REFUND_DIFFERS, AnomalyKind.REFUND_DIFFERS]
+    rest = _booked(desk, refund, returned=Decimal("12.50"))
+    assert rest == {"refund_corrected": Decimal("6.50")}
+    assert desk.case.order.status is OrderStatus.REFUNDED
 
 
 def test_refund_that_waits_for_a_second_person_is_not_sent_whatever_made_it_due(

@@ -21,7 +21,7 @@ from checkstand.domain.event import EventType
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import ATTEMPTS_MAX, IN_FLIGHT, Refund, RefundStatus
-from checkstand.domain.report import RefundFinding, RefundReport
+from checkstand.domain.report import RefundFinding, RefundReport, Source
 from checkstand.domain.resolution import follow_return, settle_returned
 from checkstand.domain.schedule import ABSENCE_MARGIN, stepped
 from checkstand.domain.settlement import Circumstances
@@ -33,6 +33,9 @@ _UNKNOWN_EVERY: Final = timedelta(minutes=1)
 _PENDING_SECONDS: Final = (5, 15, 60, 300, 900, 3600)
 _PENDING_EVERY: Final = timedelta(hours=6)
 _WENT_ELSEWHERE: Final = "money of this payment went back outside this gateway"
+#: What Binance said of the order before a send is said anew when the send did not come to pass:
+#: meanwhile people may have returned the money in its portal.
+_CHECK_HOLDS: Final = timedelta(minutes=5)
 #: Right after it took a refund on Binance may not find it yet.
 _FRESHLY_SENT: Final = timedelta(minutes=1)
 #: The wallet has to be filled by a person.
@@ -100,7 +103,8 @@ def find_obstacle(case: Case, payment: Payment, amount: Decimal) -> Obstacle | N
 def attempts_left(case: Case, payment: Payment, *, besides: UUID | None = None) -> int:
     """Say how many more refunds of this payment Binance takes: the least anybody claims."""
     known = [r for r in case.refunds_of(payment.payment_id) if r.refund_id != besides]
-    sent = [r for r in known if r.sends > 0 and not r.is_elsewhere]
+    # Whether one in the portal counts there is not documented: as the last it would return it all.
+    sent = [r for r in known if r.sends > 0 or r.is_elsewhere]
     words = [r.remaining_attempts for r in known if r.remaining_attempts is not None]
     return min([ATTEMPTS_MAX - len(sent), *words])
 
@@ -202,9 +206,18 @@ def plan_send(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     )
     if refund.awaits_approval or others_fly:  # it is made due when that is over
         return decision.with_refund(replace(refund, due_at=None))
-    if refund.status not in IN_FLIGHT and not refund.in_doubt:
-        if strangers.is_refunded_elsewhere(decision.case, refund.attempt_id):
+    is_elsewhere = strangers.is_refunded_elsewhere(decision.case, refund.attempt_id)
+    if is_elsewhere and refund.status in IN_FLIGHT:
+        # Sent again it could go beside the stranger's; whether it landed before, asking tells.
+        due_at = now + _UNKNOWN_EVERY
+        asked = replace(refund, status=RefundStatus.UNKNOWN, last_absent_at=None, due_at=due_at)
+        return decision.with_refund(asked)
+    if refund.status not in IN_FLIGHT:
+        if is_elsewhere:
             return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
+        if now - min(refund.checked_at or now, refund.compared_at or now) > _CHECK_HOLDS:
+            stale = replace(refund, checked_at=None, compared_at=None, due_at=now)
+            return decision.with_refund(stale)
         left = attempts_left(decision.case, payment, besides=refund.refund_id)
         rest = payment.money.amount - payment.refunded
         if left <= 0:
@@ -310,7 +323,7 @@ def apply(
 ) -> Decision:
     """Accept one report about one refund, and let payment and order follow. Safe to repeat."""
     now = given.now
-    refund = _with_facts(decision.case.refund(refund_id), report, now=now)
+    refund = _with_facts(decision.case.refund(refund_id), report)
     match report.finding:
         case RefundFinding.SUCCEEDED:
             decided = _succeed(decision, refund, report, now=now)
@@ -329,7 +342,7 @@ def apply(
     return _line_up(decided, refund.payment_id, now=now)
 
 
-def _with_facts(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
+def _with_facts(refund: Refund, report: RefundReport) -> Refund:
     """Merge what a report adds; what is booked already is never replaced here."""
     returned = refund.returned
     is_booked = refund.status is RefundStatus.SUCCEEDED
@@ -342,23 +355,14 @@ def _with_facts(refund: Refund, report: RefundReport, *, now: datetime) -> Refun
         asked = refund.amount.amount
         returned = asked if report.returned == asked else report.returned
     words = [w for w in (refund.remaining_attempts, report.remaining_attempts) if w is not None]
-    known = replace(refund, returned=returned, remaining_attempts=min(words, default=None))
-    if known.fee_returned is not None or report.fee_returned is None:
-        return known
-    return replace(known, fee_returned=report.fee_returned, fee_return_learnt_at=now)
+    return replace(refund, returned=returned, remaining_attempts=min(words, default=None))
 
 
 def _succeed(
     decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
 ) -> Decision:
     if refund.status is RefundStatus.SUCCEEDED:
-        decided = decision.with_refund(_heard(refund, now=now))
-        if report.returned not in {None, refund.returned}:
-            detail = (
-                f"{refund.returned} is booked as returned, and Binance now says {report.returned}"
-            )
-            return _open(decided, refund, AnomalyKind.REFUND_DIFFERS, detail, report, now=now)
-        return decided
+        return _more_figures(decision, refund, report, now=now)
     returned = refund.amount.amount if refund.returned is None else refund.returned
     payment = decision.case.payment(refund.payment_id)
     released = refund.amount.amount if refund.is_open else Decimal(0)
@@ -371,6 +375,8 @@ def _succeed(
         refund,
         status=RefundStatus.SUCCEEDED,
         returned=returned,
+        fee_returned=report.fee_returned,  # what is said before it has gone back is no figure yet
+        fee_return_learnt_at=None if report.fee_returned is None else now,
         failure=None,
         ended_at=now,
     )
@@ -394,9 +400,44 @@ def _succeed(
     return follow_return(decided, payment, actor="binance", reference=report.reference, at=now)
 
 
+def _more_figures(
+    decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
+) -> Decision:
+    """Take what a later report adds to a refund that has gone back, and tell what differs.
+
+    Another fee counts, each figure once, so that two channels that never agree cannot move it for
+    ever. Of what went back more counts, and less is only told: money does not come again by itself.
+    """
+    decided, known = decision, refund
+    fee, returned = report.fee_returned, report.returned
+    if fee is not None and fee != known.fee_returned:
+        if known.fee_returned is not None:
+            detail = f"{known.fee_returned} of the fee came back, and Binance now says {fee}"
+            decided = _open(decided, refund, AnomalyKind.FEE_DIFFERS, detail, report, fee, now=now)
+        if known.fee_returned is None or decided is not decision:
+            known = replace(known, fee_returned=fee, fee_return_learnt_at=now)
+    booked = refund.amount.amount if known.returned is None else known.returned
+    more = Decimal(0)
+    if returned not in {None, booked}:
+        detail = f"{booked} is booked as returned, and Binance now says {returned}"
+        kind = AnomalyKind.REFUND_DIFFERS
+        decided = _open(decided, refund, kind, detail, report, returned, now=now)
+        more = max((returned or booked) - booked, Decimal(0))
+    payment = decided.case.payment(refund.payment_id)
+    payment = replace(payment, refunded=payment.refunded + more)
+    known = replace(known, returned=booked + more)
+    decided = decided.with_payment(payment).with_refund(_heard(known, now=now))
+    return follow_return(decided, payment, actor="binance", reference=report.reference, at=now)
+
+
 def _failed_there(
     decision: Decision, refund: Refund, report: RefundReport, *, now: datetime
 ) -> Decision:
+    if report.source is Source.NOTICE and refund.status is not RefundStatus.FAILED:
+        # Notices come in any order and up to hours late; what is true now only a query says, and
+        # only that frees the money.
+        due_at = refund.due_at if refund.status is RefundStatus.REQUESTED else now
+        return decision.with_refund(replace(refund, due_at=due_at))
     if refund.status is RefundStatus.SUCCEEDED:
         detail = f"a refund that succeeded is {report.word} now"
         decided = decision.with_refund(_heard(refund, now=now))
@@ -505,7 +546,7 @@ def _line_up(decision: Decision, payment_id: UUID, *, now: datetime) -> Decision
     first = next((r for r in waiting if r.in_doubt or not r.awaits_approval), None)
     if first is None:
         return decision
-    if first.awaits_approval:  # it may have been sent, and only asking tells
+    if first.in_doubt:  # it may have been sent, and only asking tells
         asked = replace(first, status=RefundStatus.UNKNOWN, asks=0, due_at=now)
         return decision.with_refund(asked)
     if first.due_at is not None:
@@ -534,16 +575,19 @@ def _open(
     kind: AnomalyKind,
     detail: str,
     report: RefundReport,
+    figure: Decimal | None = None,
     *,
     now: datetime,
 ) -> Decision:
+    """Open an anomaly of a refund; with a figure, one for each."""
+    fact = str(refund.refund_id)
     return decision.open_anomaly(
         kind,
         decision.case.attempt(refund.attempt_id),
         detail=detail,
         reference=report.reference,
         at=now,
-        fact=str(refund.refund_id),
+        fact=fact if figure is None else f"{fact}:{render_amount(figure.normalize())}",
     )
 
 
