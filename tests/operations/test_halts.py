@@ -127,6 +127,8 @@ async def test_another_merchant_stops_the_account_whichever_credential_asks(
 
         account = (await gateway.request("GET", ACCOUNT)).json
         assert STAGING.merchant_id in account["halted_reason"]
+        shown = [(await gateway.order(a.json["order_id"]))["qr_content"] for a in (first, second)]
+        assert shown == [first.json["qr_content"], None]  # nobody is to pay the other merchant
         resumed = await gateway.request(
             "POST", f"{ACCOUNT}/resume", body={"reason": "we moved", "forget_merchant": True}
         )
@@ -167,6 +169,26 @@ async def test_account_is_not_stopped_without_a_reason(gateway: Any, body: Any) 
     answer = await gateway.request("POST", f"{ACCOUNT}/halt", body=body)
 
     assert (answer.status, answer.json["code"]) == (422, "invalid_request")
+
+
+async def test_absence_is_not_believed_while_the_account_is_stopped(run_gateway: Any) -> None:
+    async with run_gateway(with_worker=False) as gateway:
+        control = gateway.simulator.control
+        control.faults.add("http_5xx_before_effect", endpoint="/v3/order")
+        order_id = (await gateway.create(expires_in=300)).json["order_id"]
+        await _halt(gateway)
+        for _ in range(3):
+            await control.advance(1200)
+            path = f"/api/payments/binance/orders/{order_id}/refresh"
+            await gateway.request("POST", path)
+            await expire_orders(gateway.resources)
+
+        assert (await gateway.order(order_id))["status"] == "CREATED"
+        await gateway.request("POST", f"{ACCOUNT}/resume", body={"reason": "the keys are ours"})
+        for _ in range(3):
+            await _work(gateway)
+            await control.advance(60)
+        assert (await gateway.order(order_id))["status"] == "EXPIRED"
 
 
 async def _halt(gateway: Any) -> None:

@@ -204,7 +204,10 @@ async def decide_answer(
     attempt = case.attempt(lease.attempt_id)
     is_ours = attempt.lease_owner == lease.owner
     if await is_wrong_account(tx, resources, attempt, answer, now=given.now):
-        return decision.with_attempt(_released(attempt)) if is_ours else decision
+        if answer.report is not None and answer.report.prepay_id == attempt.prepay_id:
+            # The code shown is the other merchant's own: nobody is to pay him by it.
+            attempt = replace(attempt, links=None)
+        return decision.with_attempt(_released(attempt) if is_ours else attempt)
     if is_ours:
         attempt = _released(attempt)
     decision = decision.with_attempt(attempt)
@@ -219,7 +222,7 @@ async def decide_answer(
     else:
         attempt = _without_report(attempt, planned.step, answer, now=given.now)
         decision = decision.with_attempt(attempt)
-    return _heed_hint(decision, planned, now=given.now)
+    return heed_hint(decision, planned.attempt, now=given.now)
 
 
 async def end_call(tx: Transaction, planned: PlannedCall, answer: Answer, *, now: datetime) -> None:
@@ -250,10 +253,13 @@ def _without_report(attempt: Attempt, step: NextStep, answer: Answer, *, now: da
     return replace(attempt, due_at=due_at)
 
 
-def _heed_hint(decision: Decision, planned: PlannedCall, *, now: datetime) -> Decision:
-    """Ask again at once if a hint came while the call was under way: its answer may be older."""
-    attempt = decision.case.attempt(planned.lease.attempt_id)
-    if attempt.hinted_at == planned.attempt.hinted_at:
+def heed_hint(decision: Decision, before: Attempt, *, now: datetime) -> Decision:
+    """Ask again at once if a hint came while Binance was asked: its answer may be older.
+
+    `before` is the attempt as it was when the call was planned.
+    """
+    attempt = decision.case.attempt(before.attempt_id)
+    if attempt.hinted_at == before.hinted_at:
         return decision
     return decision.with_attempt(replace(attempt, due_at=now))
 

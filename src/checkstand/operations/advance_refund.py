@@ -14,6 +14,7 @@ from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
 from checkstand.domain.report import Finding
+from checkstand.operations.advance_attempt import heed_hint
 from checkstand.operations.begin_call import AccountHalted, begin_call
 from checkstand.operations.resources import Resources
 from checkstand.operations.suspect_account import is_wrong_account
@@ -173,6 +174,8 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
         report = None if is_theirs else answer.report
         if report is not None:
             decision = settlement.apply(decision, attempt.attempt_id, report, given=given)
+            before = planned.case.attempt(refund.attempt_id)
+            decision = heed_hint(decision, before, now=given.now)
         # Keys that do not know the order know nothing of its refunds either: a send would be
         # refused, and believed, though an earlier one may have landed.
         if report is None or report.finding is Finding.ABSENT:

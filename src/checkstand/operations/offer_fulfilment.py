@@ -18,7 +18,7 @@ from checkstand.domain.report import Finding
 from checkstand.domain.settlement import Circumstances
 from checkstand.operations.advance_attempt import Lease, make_call, plan_call, record_answer
 from checkstand.operations.resources import Resources
-from checkstand.storage import cases, events, orders
+from checkstand.storage import accounts, cases, events, orders
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
@@ -105,6 +105,8 @@ async def _offer(resources: Resources, account_id: UUID, order_id: UUID) -> bool
         offer = offer_of(case.order)
         if offer is None or fulfilment.why_not_offer(case, now=given.now) is not None:
             return False
+        if (await accounts.get(tx, account_id)).halted_reason is not None:
+            return False  # the answer may be the reason: it is another merchant's then
         decision = fulfilment.offered(
             Decision.nothing(case), now=given.now, lease=given.fulfilment_lease
         )

@@ -25,10 +25,11 @@ async def is_wrong_account(
     Pins the merchant that the account's first query is answered for.
     """
     reason = await _why_other_merchant(tx, resources, attempt, answer)
-    if reason is None and _is_missing(attempt, answer):
+    if reason is None and _is_missing(answer):
         if (await accounts.get(tx, attempt.account_id)).halted_reason is not None:
             return True
-        reason = await _why_nothing_found(tx, attempt, answer, now=now)
+        if attempt.prepay_id is not None:  # Binance gave it an id itself
+            reason = await _why_nothing_found(tx, attempt, answer, now=now)
     if reason is None:
         return False
     if await accounts.halt(tx, attempt.account_id, reason=reason, now=now):
@@ -54,10 +55,8 @@ async def _why_other_merchant(
     return f"queries answer for merchant {answer.merchant_id}, not for {pinned}: check the API key"
 
 
-def _is_missing(attempt: Attempt, answer: Answer) -> bool:
-    """Say whether Binance has never heard of an order that it gave an id itself."""
-    report = answer.report
-    return report is not None and report.finding is Finding.ABSENT and attempt.prepay_id is not None
+def _is_missing(answer: Answer) -> bool:
+    return answer.report is not None and answer.report.finding is Finding.ABSENT
 
 
 async def _why_nothing_found(
