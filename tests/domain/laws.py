@@ -40,7 +40,7 @@ def hold_decision(decided: Decision) -> None:
         assert now.money == payment.money, "booked money changed"
         assert now.held == payment.held, "money was held or let go without a word"
         assert now.refunded >= payment.refunded, "money that went back came again"
-    if decided.before.has_unsettled_money:
+    if decided.before.has_unsettled_money and decided.case.has_unsettled_money:
         assert len(decided.case.attempts) == len(decided.before.attempts), "a code for held money"
     reached = {b for a, b in itertools.pairwise(statuses) if a is not b}
     told = Counter(event.type for event in decided.events)

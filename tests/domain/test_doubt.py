@@ -78,6 +78,21 @@ def test_doubt_ends_when_the_fate_is_known(make: Any, status: str) -> None:
     assert decided.case.order.version == told.case.order.version + 1
 
 
+def test_later_doubt_of_the_same_attempt_is_told_anew(make: Any) -> None:
+    unknown = _look(make, make.case(make.attempt("SUBMITTING")), 900)
+    opened = make.attempt("OPEN", expires_at=make.noon + timedelta(days=2))
+    known = _look(make, replace(unknown.case, attempts=(opened,)), 910)
+    assert [a.is_open for a in known.case.anomalies] == [False]
+
+    for number in (2, 3):  # it is to be closed, twice: a close is asked for anew after hours
+        closing = make.attempt("CLOSING", close_requested_at=make.noon)
+        told = _look(make, replace(known.case, attempts=(closing,)), 3600 * number)
+        assert [event.type for event in told.events] == [EventType.ORDER_ATTENTION]
+        assert len(told.case.anomalies) == number
+        known = _look(make, replace(told.case, attempts=(opened,)), 3600 * number + 60)
+        assert not [a for a in known.case.anomalies if a.is_open]
+
+
 def _refund(make: Any, status: RefundStatus, **changes: Any) -> Any:
     case = make.settled_case(make.attempt("PAID"))
     payment = case.payments[0]

@@ -75,7 +75,7 @@ def test_accepted_money_pays_the_order_once(make: Any, kind: AnomalyKind, status
     assert decided.case.order.status is OrderStatus.PAID
     assert decided.case.order.settled_by == payment.payment_id
     assert [event.type for event in decided.events] == [EventType.ORDER_PAID]
-    assert [step.actor for step in decided.steps] == ["person", "binance"]
+    assert [step.actor for step in decided.steps] == ["person", "person"]
     # The move rests on the decision, so that the timeline leads from one to the other.
     assert decided.steps[-1].reference == f"anomaly:{decided.case.anomalies[0].anomaly_id}"
     again = resolve_anomaly(
@@ -87,6 +87,17 @@ def test_accepted_money_pays_the_order_once(make: Any, kind: AnomalyKind, status
         given=make.given(after=90),
     )
     assert (again.case, again.events) == (decided.case, ())
+
+
+@pytest.mark.parametrize("status", ["CANCELED", "EXPIRED"])
+def test_late_money_that_was_odd_is_late_too_once_it_is_accepted(make: Any, status: str) -> None:
+    case = _odd_case(make, AnomalyKind.AMOUNT_DIFFERS, status=status)
+
+    decided = _resolve(make, case, AnomalyKind.AMOUNT_DIFFERS, Resolution.ACCEPT)
+
+    late = next(a for a in decided.case.anomalies if a.kind is AnomalyKind.PAID_LATE)
+    assert (late.resolved_by, late.resolution) == ("operator jo", Resolution.ACCEPT)
+    assert decided.case.order.status is OrderStatus.PAID
 
 
 def test_money_with_two_oddities_counts_only_when_both_are_accepted(make: Any) -> None:

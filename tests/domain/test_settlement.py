@@ -15,6 +15,7 @@ from checkstand.domain.event import EventType, event_id_of
 from checkstand.domain.money import Money
 from checkstand.domain.order import OrderStatus
 from checkstand.domain.report import Finding
+from checkstand.domain.resolution import resolve_anomaly
 from checkstand.domain.settlement import status_of
 
 _LESS = Money(Decimal("12.49"), "USDT")
@@ -426,6 +427,108 @@ def test_somebody_paying_is_not_ended_by_us(make: Any) -> None:
     assert gone.case.attempts[0].status is AttemptStatus.CLOSING
 
 
+@pytest.mark.parametrize("finding", ["unreadable", "absent"])
+def test_word_that_tells_nothing_of_the_payer_lets_nobody_be_ended(make: Any, finding: str) -> None:
+    case = make.case(
+        make.attempt(payer_active=True, prepay_id="290000000000000001"),
+        status="PENDING_PAYMENT",
+        cancel_requested_at=make.noon,
+    )
+
+    heard = _apply(make, case, make.report(finding), after=600)
+    (odd,) = heard.case.anomalies
+    settled = resolve_anomaly(
+        Decision.nothing(heard.case),
+        odd.anomaly_id,
+        Resolution.ACCEPT,
+        by="Ada",
+        reason="seen",
+        given=make.given(after=610),
+    )
+
+    assert settled.case.attempts[0].payer_active
+    assert settled.case.attempts[0].status is AttemptStatus.OPEN
+
+
+def test_late_answer_to_the_create_tells_nothing_of_the_payer(make: Any) -> None:
+    case = make.case(make.attempt(payer_active=True), status="PENDING_PAYMENT")
+
+    assert _apply(make, case, make.report("open", "answer")).case.attempts[0].payer_active
+    assert not _apply(make, case, make.report("open", "query")).case.attempts[0].payer_active
+
+
+# -- another merchant's order under our number ------------------------------------------------
+
+
+def test_code_of_anothers_order_is_taken_back_and_his_notice_binds_no_more(make: Any) -> None:
+    # The create landed with our keys and its answer was lost; it was sent again with other keys,
+    # and the right ones are back.
+    case = make.case(make.attempt(prepay_id="1", links=make.links(1)), status="PENDING_PAYMENT")
+
+    decided = _apply(make, case, make.report("open", "query", prepay_id="2"))
+
+    attempt = decided.case.attempts[0]
+    assert (attempt.prepay_id, attempt.links) == ("2", None)
+    assert (attempt.status, attempt.close_reason) == (AttemptStatus.CLOSING, CloseReason.RECOVER)
+    (note,) = decided.steps
+    assert "as 2, and the code shown was of 1" in note.reason
+    closed = _apply(make, decided.case, make.report("closed", "query", prepay_id="2"))
+    assert [a.status for a in closed.case.attempts] == ["CLOSED", "PREPARED"]
+
+
+def test_payer_of_our_own_order_is_waited_for_though_anothers_code_was_shown(make: Any) -> None:
+    case = make.case(make.attempt(prepay_id="1", links=make.links(1)), status="PENDING_PAYMENT")
+
+    paying = _apply(make, case, make.report("payer_active", "query", prepay_id="2"))
+
+    attempt = paying.case.attempts[0]
+    assert (attempt.prepay_id, attempt.links, attempt.status) == ("2", None, AttemptStatus.OPEN)
+    paid = _apply(make, paying.case, make.report("paid", "query", prepay_id="2"))
+    assert paid.case.order.status is OrderStatus.PAID
+
+
+# -- what was settled, and is said again ------------------------------------------------------
+
+
+def test_contradiction_is_told_again_when_something_else_contradicts(make: Any) -> None:
+    case = make.settled_case(make.attempt())
+    case = _apply(make, case, make.report("unreadable", word="PROCESSING"), after=600).case
+
+    for report in (make.report("closed", word="CANCELED"), make.report("open", word="INITIAL")):
+        (odd,) = (a for a in case.anomalies if a.is_open)
+        settled = Decision.nothing(case).close_anomaly(
+            odd, Resolution.ACCEPT, by="Ada", reason="seen", actor="person", at=make.noon
+        )
+        same = _apply(make, settled.case, make.report("unreadable", word="PROCESSING"), after=900)
+        assert _open_kinds(same.case) == set()  # the same again is settled
+        told = _apply(make, settled.case, report, after=900)
+        assert _told(told) == ["order.attention"]
+        case = told.case
+    assert len(case.anomalies) == 3
+
+
+def test_code_is_made_again_by_itself_though_money_of_another_was_written_off(make: Any) -> None:
+    first = make.attempt("PAID")
+    second = make.attempt("CLOSING", number=2, close_reason=CloseReason.RENEW)
+    case = make.case(first, second, status="PENDING_PAYMENT")
+    case = replace(case, payments=(make.payment(first, money=_LESS, held=True),))
+
+    decided = _apply(make, case, make.report("closed"))
+
+    assert [a.status for a in decided.case.attempts] == ["PAID", "CLOSED", "PREPARED"]
+
+
+def test_notice_puts_off_no_question_that_a_hint_asked_for(make: Any) -> None:
+    due = make.given().now
+    case = make.case(make.attempt(hinted_at=due, due_at=due), status="PENDING_PAYMENT")
+
+    for finding in ("paid", "closed"):
+        decided = _apply(make, case, make.report(finding, "notice"))
+        assert decided.case.attempts[0].due_at == due
+        answered = _apply(make, case, make.report(finding, "query"))
+        assert answered.case.attempts[0].due_at > due
+
+
 # -- unknown outcomes -------------------------------------------------------------------------
 
 
@@ -540,7 +643,9 @@ def test_order_made_with_another_merchants_keys_ends_once_a_person_let_it_go(
 
     ended = decided.case.attempts[0]
     assert ended.status == (AttemptStatus.LAPSED if is_over else status)
-    assert _open_kinds(decided.case) == set()
+    # What a policy closed because it was over is odd again.
+    again = {AnomalyKind.PROVIDER_CONTRADICTS} if by == "policy" else set()
+    assert _open_kinds(decided.case) == again
     assert ended.due_at is not None  # late money would still be found
     if is_over:
         paid = _apply(make, decided.case, make.report("paid"), after=_MARGIN_IS_OVER * 2)

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from checkstand.domain.anomaly import (
+    POLICY,
     UNSETTLED_MONEY,
     Anomaly,
     AnomalyKind,
@@ -64,6 +65,20 @@ class Case:
     def anomalies_of(self, attempt_id: UUID, kind: AnomalyKind) -> tuple[Anomaly, ...]:
         """Return the anomalies of one kind about one attempt, open and resolved."""
         return tuple(a for a in self.anomalies if (a.attempt_id, a.kind) == (attempt_id, kind))
+
+    def find_recurring(
+        self, attempt_id: UUID, kind: AnomalyKind, fact: str | None
+    ) -> tuple[str | None, Anomaly | None]:
+        """Find an oddity that may come again: the fact it has this time, and what is known of it.
+
+        One that a policy has closed, because it was over, is another when it comes again.
+        """
+        while True:
+            odd = anomaly_id_of(attempt_id, kind, fact)
+            known = next((a for a in self.anomalies if a.anomaly_id == odd), None)
+            if known is None or known.resolved_at is None or known.resolved_by != POLICY:
+                return fact, known
+            fact = f"{fact or 'it'} after {known.resolved_at.isoformat()}"
 
     def payment(self, payment_id: UUID) -> Payment:
         """Return one payment of this order."""

@@ -7,9 +7,8 @@ heard of has come to an end.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
-from checkstand.domain.anomaly import POLICY, AnomalyKind, Resolution, anomaly_id_of
+from checkstand.domain.anomaly import POLICY, Anomaly, AnomalyKind, Resolution
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import IN_FLIGHT, Refund
@@ -33,13 +32,17 @@ class Doubt:
     attempt: Attempt
     since: datetime
     words: str
-    is_payer: bool = False
     fact: str | None = None
 
     @property
-    def anomaly_id(self) -> UUID:
-        """Return the id of the anomaly that this doubt becomes."""
-        return anomaly_id_of(self.attempt.attempt_id, AnomalyKind.UNKNOWN_TOO_LONG, self.fact)
+    def is_payer(self) -> bool:
+        """Say whether somebody is paying, and only what comes of it is not known."""
+        return self.fact == _PAYING
+
+    @property
+    def is_fate(self) -> bool:
+        """Say whether it is the attempt's own fate that is not known."""
+        return self.fact is None
 
 
 def doubts_of(case: Case, *, now: datetime) -> tuple[Doubt, ...]:
@@ -47,6 +50,11 @@ def doubts_of(case: Case, *, now: datetime) -> tuple[Doubt, ...]:
     of_attempts = (doubt for a in case.attempts for doubt in _of_attempt(a, now=now))
     of_refunds = (_of_refund(case, r) for r in case.refunds if r.status in IN_FLIGHT)
     return (*of_attempts, *of_refunds)
+
+
+def find_told(case: Case, doubt: Doubt) -> tuple[str | None, Anomaly | None]:
+    """Find the fact that a doubt becomes an anomaly by, and that anomaly if it was told already."""
+    return case.find_recurring(doubt.attempt.attempt_id, AnomalyKind.UNKNOWN_TOO_LONG, doubt.fact)
 
 
 def open_overdue(decision: Decision, *, patience: Patience, now: datetime) -> Decision:
@@ -60,17 +68,18 @@ def open_overdue(decision: Decision, *, patience: Patience, now: datetime) -> De
                 detail=f"{doubt.words} since {doubt.since:%Y-%m-%d %H:%M:%S} UTC",
                 reference=None,
                 at=now,
-                fact=doubt.fact,
+                fact=find_told(decision.case, doubt)[0],
             )
     return decision
 
 
 def settle_known(decision: Decision, *, now: datetime) -> Decision:
     """Close what was told of a doubt that is none any more."""
-    lasting = {doubt.anomaly_id for doubt in doubts_of(decision.case, now=now)}
+    doubts = doubts_of(decision.case, now=now)
+    lasting = [find_told(decision.case, doubt)[1] for doubt in doubts]
     for anomaly in decision.case.anomalies:
         is_told = anomaly.is_open and anomaly.kind is AnomalyKind.UNKNOWN_TOO_LONG
-        if is_told and anomaly.anomaly_id not in lasting:
+        if is_told and anomaly not in lasting:
             decision = decision.close_anomaly(
                 anomaly,
                 Resolution.ACCEPT,
@@ -105,7 +114,6 @@ def _of_attempt(attempt: Attempt, *, now: datetime) -> Iterator[Doubt]:
                 attempt=attempt,
                 since=attempt.last_sent_at or attempt.created_at,
                 words=f"somebody has been paying {number}, Binance says,",
-                is_payer=True,
                 fact=_PAYING,
             )
         case AttemptStatus.OPEN if now >= attempt.expires_at:

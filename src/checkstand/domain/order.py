@@ -42,6 +42,8 @@ TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
 
 #: The states in which nobody has paid and somebody still may.
 UNPAID: Final = frozenset({OrderStatus.CREATED, OrderStatus.PENDING_PAYMENT})
+#: It ended unpaid; money that comes all the same counts.
+OVER: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED})
 
 
 def allowed_moves() -> list[tuple[OrderStatus, OrderStatus]]:

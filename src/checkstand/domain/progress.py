@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from checkstand.domain.attempt import Attempt, AttemptStatus, CloseReason
+from checkstand.domain.attempt import LIVE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.report import Finding, Report, Source
 from checkstand.domain.schedule import CLOSE_AGAIN_AFTER, next_look
 
 #: A query answered from just before an end may be recorded just after it.
 _JUST_ENDED: Final = timedelta(minutes=1)
+_UNHEARD: Final = frozenset({AttemptStatus.PREPARED, AttemptStatus.SUBMITTING})
+#: These tell nothing of whether somebody is paying.
+_SILENT_ON_PAYER: Final = frozenset({Finding.ABSENT, Finding.UNREADABLE, Finding.REFUSED})
 _ENDED_AFTER_OPEN: Final = frozenset(
     {AttemptStatus.PAID, AttemptStatus.CLOSED, AttemptStatus.LAPSED}
 )
@@ -21,9 +24,17 @@ _ENDED_AFTER_OPEN: Final = frozenset(
 def note_heard(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
     """Note that Binance was heard, and when to ask next."""
     asked = replace(
-        attempt, asks=attempt.asks + 1, payer_active=report.finding is Finding.PAYER_ACTIVE
+        attempt, asks=attempt.asks + 1, payer_active=_is_payer_active_after(attempt, report)
     )
     return replace(asked, due_at=next_look(asked, now=now))
+
+
+def _is_payer_active_after(attempt: Attempt, report: Report) -> bool:
+    """Say whether somebody is paying. What does not speak of it leaves that as it was known."""
+    is_past = report.source is Source.ANSWER and attempt.status in LIVE - _UNHEARD
+    if is_past or report.finding in _SILENT_ON_PAYER:
+        return attempt.payer_active
+    return report.finding is Finding.PAYER_ACTIVE
 
 
 def keep_open(attempt: Attempt, report: Report, *, now: datetime) -> Attempt:
@@ -58,10 +69,20 @@ def end(attempt: Attempt, status: AttemptStatus, *, now: datetime) -> Attempt:
 
 
 def prepay_id_after(attempt: Attempt, report: Report) -> str | None:
-    """Learn Binance's id from answers to our own calls, never from a notice."""
-    if attempt.prepay_id is not None or report.source is Source.NOTICE:
-        return attempt.prepay_id
-    return report.prepay_id
+    """Learn Binance's id from answers to our own calls, never from a notice.
+
+    The last word has a query, which is believed for our own merchant only; the answer to a create
+    names none. Story: one was sent again with another merchant's keys, and he has an order under
+    our number, too.
+    """
+    if report.source is Source.QUERY:
+        return report.prepay_id or attempt.prepay_id
+    return attempt.prepay_id or (report.prepay_id if report.source is Source.ANSWER else None)
+
+
+def is_shown_by_another(attempt: Attempt, report: Report) -> bool:
+    """Say whether the code we show belongs to another order than the one Binance has of ours."""
+    return attempt.prepay_id is not None and prepay_id_after(attempt, report) != attempt.prepay_id
 
 
 def is_overtaken(attempt: Attempt, report: Report, *, now: datetime) -> bool:

@@ -13,13 +13,13 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
 
-from checkstand.domain import progress, settlement
-from checkstand.domain.anomaly import POLICY, Anomaly, AnomalyKind, Resolution, anomaly_id_of
+from checkstand.domain import doubt, progress, settlement
+from checkstand.domain.anomaly import POLICY, Anomaly, AnomalyKind, Resolution
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
 from checkstand.domain.money import Money
-from checkstand.domain.order import TRANSITIONS, OrderStatus
+from checkstand.domain.order import OVER, TRANSITIONS, OrderStatus
 from checkstand.domain.payment import Payment
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.schedule import ABSENCE_MARGIN
@@ -127,7 +127,11 @@ def obstacle_to(
     if amount is not None and (payment is None or amount > payment.refundable):
         return Obstacle.AMOUNT_TOO_LARGE
     attempt = case.attempt(anomaly.attempt_id)
-    if effect is Effect.GIVE_UP and _gives_up(anomaly, attempt) and _is_shown(attempt, now=now):
+    if (
+        effect is Effect.GIVE_UP
+        and _gives_up(case, anomaly, now=now)
+        and _is_shown(attempt, now=now)
+    ):
         return Obstacle.MAY_BE_PAYABLE
     return None
 
@@ -155,18 +159,18 @@ def resolve_anomaly(
     )
     match EFFECTS[anomaly.kind][resolution]:
         case Effect.COUNT:
-            decided = _release(decided, attempt)
+            decided = _release(decided, attempt, by=by, reason=reason, now=given.now)
         case Effect.BOOK_RETURN:
             decided = _book_return(
                 decided, anomaly, amount or Decimal(0), by=by, reason=reason, given=given
             )
-        case Effect.GIVE_UP if _gives_up(anomaly, attempt):
+        case Effect.GIVE_UP if _gives_up(decision.case, anomaly, now=given.now):
             decided = decided.with_attempt(_given_up(attempt, now=given.now))
         case Effect.LOOK_AGAIN:
             decided = decided.with_attempt(replace(attempt, due_at=given.now))
         case _:
             pass
-    return _go_on(decided, given=given, reference=f"anomaly:{anomaly_id}")
+    return _go_on(decided, given=given, reference=f"anomaly:{anomaly_id}", actor="person")
 
 
 def follow_return(
@@ -214,7 +218,9 @@ def close_returned(decision: Decision, payment: Payment, *, now: datetime) -> De
     return decision
 
 
-def _release(decision: Decision, attempt: Attempt) -> Decision:
+def _release(
+    decision: Decision, attempt: Attempt, *, by: str, reason: str, now: datetime
+) -> Decision:
     """Let held money count once everything that was odd about it has been accepted.
 
     Whether it then pays the order is for the order's own rule: one that is paid stays as it is.
@@ -227,7 +233,20 @@ def _release(decision: Decision, attempt: Attempt) -> Decision:
     ]
     if payment is None or any(a.resolution is not Resolution.ACCEPT for a in oddities):
         return decision
-    return decision.with_payment(replace(payment, held=False))
+    released = decision.with_payment(replace(payment, held=False))
+    if decision.case.order.status not in OVER:
+        return released
+    return released.open_anomaly(
+        AnomalyKind.PAID_LATE,
+        attempt,
+        detail=f"{payment.money} was accepted when the order was {decision.case.order.status}",
+        reference=f"payment:{payment.payment_id}",
+        at=now,
+        resolved_at=now,
+        resolved_by=by,
+        resolution=Resolution.ACCEPT,
+        reason=reason,
+    )
 
 
 def _book_return(
@@ -271,12 +290,14 @@ def _book_return(
     return settle_returned(decided, fuller, given=given)
 
 
-def _gives_up(anomaly: Anomaly, attempt: Attempt) -> bool:
+def _gives_up(case: Case, anomaly: Anomaly, *, now: datetime) -> bool:
     """Say whether giving up concerns the attempt itself, and not a payer or a refund of it."""
-    is_own = anomaly.kind is not AnomalyKind.UNKNOWN_TOO_LONG or (
-        anomaly.anomaly_id == anomaly_id_of(attempt.attempt_id, anomaly.kind)
-    )
-    return is_own and attempt.is_live
+    if not case.attempt(anomaly.attempt_id).is_live:
+        return False
+    if anomaly.kind is not AnomalyKind.UNKNOWN_TOO_LONG:
+        return True
+    fates = [d for d in doubt.doubts_of(case, now=now) if d.is_fate]
+    return anomaly in [doubt.find_told(case, fate)[1] for fate in fates]
 
 
 def _is_shown(attempt: Attempt, *, now: datetime) -> bool:
@@ -296,9 +317,15 @@ def _given_up(attempt: Attempt, *, now: datetime) -> Attempt:
     return replace(ended, due_at=last_look)
 
 
-def _go_on(decision: Decision, *, given: Circumstances, reference: str | None = None) -> Decision:
+def _go_on(
+    decision: Decision,
+    *,
+    given: Circumstances,
+    reference: str | None = None,
+    actor: str | None = None,
+) -> Decision:
     """Let the order follow from its facts, and look at a live attempt at once."""
-    decided = settlement.follow(decision, given=given, reference=reference)
+    decided = settlement.follow(decision, given=given, reference=reference, actor=actor)
     live = decided.case.live
     if live is None:
         return decided

@@ -15,7 +15,7 @@ from checkstand.domain.anomaly import POLICY, AnomalyKind, Resolution, anomaly_i
 from checkstand.domain.attempt import SHORTEST_LIFE, Attempt, AttemptStatus, CloseReason
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.money import Money, render_amount
-from checkstand.domain.order import UNPAID, Order, OrderStatus
+from checkstand.domain.order import OVER, UNPAID, Order, OrderStatus
 from checkstand.domain.payment import Payment, payment_id_of
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.report import Finding, Report, Source
@@ -75,13 +75,14 @@ def apply(
         case _:
             decided = _ended(decision, attempt, report, now=given.now)
     decided = _found_again(decided, attempt, report, now=given.now)
+    decided = _keep_hint(decided, attempt, report, now=given.now)
     return follow(decided, given=given, report=report)
 
 
 def status_of(case: Case, *, now: datetime) -> OrderStatus:
     """Say where an order is, from its attempts and payments alone."""
     order, current = case.order, case.current
-    if order.status not in UNPAID | {OrderStatus.CANCELED, OrderStatus.EXPIRED}:
+    if order.status not in UNPAID | OVER:
         return order.status
     if any(not payment.held for payment in case.payments):
         return OrderStatus.PAID
@@ -106,10 +107,12 @@ def follow(
     given: Circumstances,
     report: Report | None = None,
     reference: str | None = None,
+    actor: str | None = None,
 ) -> Decision:
     """Bring the order to where its facts say it is, and write down what has to be done next.
 
-    `reference` is what a move rests on where no report led to it.
+    `reference` and `actor` are what a move rests on, and whose doing it is, where no report led to
+    it.
     """
     decided = _close_unwanted(decision, now=given.now)
     decided = _replace_ended(decided, given=given)
@@ -119,7 +122,8 @@ def follow(
     if status is case.order.status:
         return decided
     reference = report.reference if report else reference
-    reason, actor = _why(case, status, report)
+    reason, whose = _why(case, status, report)
+    actor = actor or whose
     if status is not OrderStatus.PAID:
         return decided.move(status, actor=actor, reason=reason, reference=reference, at=given.now)
     payment = next(payment for payment in case.payments if not payment.held)
@@ -310,6 +314,8 @@ def _failed_before(refund: Refund, *, now: datetime) -> bool:
 
 def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if attempt.status in {AttemptStatus.OPEN, AttemptStatus.CLOSING}:
+        if progress.is_shown_by_another(attempt, report):
+            return _take_back_code(decision, attempt, report, now=now)
         return decision.with_attempt(progress.keep_open(attempt, report, now=now))
     if progress.is_overtaken(attempt, report, now=now):
         looked = progress.note_heard(attempt, report, now=now)
@@ -337,13 +343,32 @@ def _opened(decision: Decision, attempt: Attempt, report: Report, *, now: dateti
     return decision.with_attempt(made)
 
 
+def _take_back_code(
+    decision: Decision, attempt: Attempt, report: Report, *, now: datetime
+) -> Decision:
+    """Show no more a code by which another order than ours is paid; a fresh one follows."""
+    ours = progress.prepay_id_after(attempt, report)
+    known = replace(attempt, prepay_id=ours, links=None)
+    decided = decision.with_attempt(progress.keep_open(known, report, now=now))
+    return decided.note(
+        actor="checkstand",
+        reason=f"Binance has attempt {attempt.number} as {ours}, and the code shown was of "
+        f"{attempt.prepay_id}: it is taken back",
+        reference=report.reference,
+        at=now,
+    )
+
+
 def _absent(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:
     if attempt.prepay_id is not None:
         if now - (attempt.last_sent_at or attempt.created_at) < _FRESHLY_MADE:
             return decision.with_attempt(progress.note_heard(attempt, report, now=now))
         if _is_let_go(decision.case, attempt, now=now):
             return decision.with_attempt(progress.end(attempt, AttemptStatus.LAPSED, now=now))
-        return _contradicts(decision, attempt, report, now=now, fact=_ABSENT)
+        fact, _ = decision.case.find_recurring(
+            attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT
+        )
+        return _contradicts(decision, attempt, report, now=now, fact=fact)
     if attempt.status is not AttemptStatus.SUBMITTING:
         return decision.with_attempt(progress.note_heard(attempt, report, now=now))
     asked = replace(attempt, absences=attempt.absences + 1, last_absent_at=now)
@@ -358,11 +383,8 @@ def _is_let_go(case: Case, attempt: Attempt, *, now: datetime) -> bool:
     Story: one made with another merchant's keys is never found again with ours. A person has
     accepted that; without an end the order would be asked about for ever.
     """
-    odd = anomaly_id_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
-    is_accepted = any(
-        a.anomaly_id == odd and a.resolution is Resolution.ACCEPT and a.resolved_by != POLICY
-        for a in case.anomalies
-    )
+    _, odd = case.find_recurring(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
+    is_accepted = odd is not None and odd.resolution is Resolution.ACCEPT
     return is_accepted and attempt.is_live and now >= attempt.expires_at + ABSENCE_MARGIN
 
 
@@ -398,11 +420,22 @@ def _contradicts(
     detail: str | None = None,
     fact: str | None = None,
 ) -> Decision:
-    """Change nothing and say so: Binance said something that cannot follow what it said before."""
-    return decision.with_attempt(progress.note_heard(attempt, report, now=now)).open_anomaly(
+    """Change nothing and say so: Binance said something that cannot follow what it said before.
+
+    What somebody has settled is settled; said otherwise it is another oddity.
+    """
+    detail = detail or f"{attempt.status} here, and Binance says {report.word}"
+    heard = decision.with_attempt(progress.note_heard(attempt, report, now=now))
+    told = decision.case.anomalies_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS)
+    first = anomaly_id_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS)
+    if fact is None and any(a.anomaly_id == first and not a.is_open for a in told):
+        if any(a.detail == detail for a in told):
+            return heard
+        fact = detail
+    return heard.open_anomaly(
         AnomalyKind.PROVIDER_CONTRADICTS,
         attempt,
-        detail=detail or f"{attempt.status} here, and Binance says {report.word}",
+        detail=detail,
         reference=report.reference,
         at=now,
         fact=fact,
@@ -418,18 +451,30 @@ def _found_again(
     """
     if report.source is not Source.QUERY or report.finding in _TELLS_NOT_OF_IT:
         return decision
-    odd = anomaly_id_of(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
-    for anomaly in decision.case.anomalies:
-        if anomaly.anomaly_id == odd and anomaly.is_open:
-            return decision.close_anomaly(
-                anomaly,
-                Resolution.ACCEPT,
-                by=POLICY,
-                reason=f"Binance knows the order again and says {report.word}",
-                actor="checkstand",
-                at=now,
-            )
-    return decision
+    _, odd = decision.case.find_recurring(
+        attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT
+    )
+    if odd is None or not odd.is_open:
+        return decision
+    return decision.close_anomaly(
+        odd,
+        Resolution.ACCEPT,
+        by=POLICY,
+        reason=f"Binance knows the order again and says {report.word}",
+        actor="checkstand",
+        at=now,
+    )
+
+
+def _keep_hint(decision: Decision, before: Attempt, report: Report, *, now: datetime) -> Decision:
+    """Let a notice put off no question that is due: another hint asked for it, and still waits."""
+    due_at = before.due_at
+    if report.source is not Source.NOTICE or before.hinted_at is None or due_at is None:
+        return decision
+    attempt = decision.case.attempt(before.attempt_id)
+    if due_at > now or (attempt.due_at is not None and attempt.due_at <= due_at):
+        return decision
+    return decision.with_attempt(replace(attempt, due_at=due_at))
 
 
 def _close_unwanted(decision: Decision, *, now: datetime) -> Decision:
@@ -462,7 +507,9 @@ def _replace_ended(decision: Decision, *, given: Circumstances) -> Decision:
     """Make a fresh attempt where the last one ended for a reason that is not the order's."""
     case = decision.case
     current, order = case.current, case.order
-    if current is None or case.live is not None or case.has_unsettled_money or case.payments:
+    if current is None or case.live is not None or case.has_unsettled_money:
+        return decision
+    if current.status is AttemptStatus.PAID or any(not p.held for p in case.payments):
         return decision
     wanted = current.close_reason in {CloseReason.RECOVER, CloseReason.RENEW} or (
         current.status is AttemptStatus.NEVER_EXISTED
