@@ -117,7 +117,7 @@ async def _decide(world: World, args: Args) -> None:
         body = {"resolution": args["how"], "reason": "a person looked at it"}
         if anomaly["kind"] == "refunded_elsewhere" and args["how"] == "accept":
             body["amount"] = _returned_in_portal(world, order)
-        if anomaly["resolved_at"] is None:
+        if anomaly["resolved_at"] is None and args.get("kind") in {None, anomaly["kind"]}:
             await world.shop.insist(
                 "POST", f"{path}/anomalies/{anomaly['anomaly_id']}/resolve", body=body
             )

@@ -26,7 +26,7 @@ class LimitSet:
     currency: str
     most: Decimal | None
     begun_at: float
-    done_at: float
+    done_at: float = float("inf")  # for ever, where nobody was told that it was done
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,6 +14,8 @@ from torture.world import World
 #: A person looks so often whether everything is right, and has to be content after so many looks.
 _LOOK_EVERY_SECONDS: Final = 60.0
 _LOOKS_MAX: Final = 60
+#: So often somebody looks later on.
+_SELDOM_SECONDS: Final = 6 * 3600.0
 #: What an answer may still be on its way for: it was asked for with the keys from before.
 _CALM_LOOKS: Final = 2
 
@@ -32,6 +34,30 @@ async def mend(world: World) -> None:
             return
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
     world.complaints.append("nobody could put right what a calamity left")
+
+
+async def rest(world: World, seconds: float) -> None:
+    """Let the days pass in which everything comes to its end, and look into the account at times.
+
+    Orders made with another merchant's keys are not found with ours: that may stop the account once
+    more, until somebody accepts that they are not there.
+    """
+    end = world.loop.time() + seconds
+    mended = 0
+    while (left := end - world.loop.time()) > 0:
+        await asyncio.sleep(min(left, _SELDOM_SECONDS))
+        if not world.calamities.befell or await _is_right(world):
+            continue
+        mended += 1
+        if mended > _CALM_LOOKS:
+            world.complaints.append("the account was stopped again and again")
+            return
+        for number in world.shop.orders:
+            await ACTIONS["decide"](
+                world, {"order": number, "how": "accept", "kind": "provider_contradicts"}
+            )
+        await use_our_keys(world, {})
+        end = max(end, world.loop.time() + _SELDOM_SECONDS)
 
 
 async def _settle_forgotten_refunds(world: World) -> None:

@@ -6,6 +6,7 @@ Also a buyer who wants more orders than he may have.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -63,7 +64,14 @@ async def _set_limit(world: World, args: Args) -> None:
     elif kind in PER_CURRENCY:
         currencies = list(args["currencies"])
     for currency in currencies:
-        begun_at = world.loop.time()
+        begun = LimitSet(
+            kind=kind,
+            currency=currency,
+            most=None if most is None else Decimal(most),
+            begun_at=world.loop.time(),
+        )
+        place = len(world.desk.limits)
+        world.desk.limits.append(begun)  # it may hold from now on, though nobody be told so
         done = await type_command(
             world,
             lambda resources, currency=currency: set_limit(  # type: ignore[misc]
@@ -74,15 +82,8 @@ async def _set_limit(world: World, args: Args) -> None:
                 currency=currency or None,
             ),
         )
-        world.desk.limits.append(
-            LimitSet(
-                kind=kind,
-                currency=currency,
-                most=None if most is None else Decimal(most),
-                begun_at=begun_at,
-                done_at=world.loop.time() if done is not None else float("inf"),
-            )
-        )
+        if done is not None:
+            world.desk.limits[place] = replace(begun, done_at=world.loop.time())
         world.desk.done["limit set"] += 1
 
 

@@ -17,7 +17,7 @@ from torture.backups import read_tables
 from torture.books import Books
 from torture.invariants import list_violations
 from torture.loop import VirtualLoop
-from torture.mending import mend
+from torture.mending import mend, rest
 from torture.network import Unanswered, Unreached
 from torture.plan import Plan
 from torture.world import World
@@ -235,7 +235,7 @@ class Stage:
         await asyncio.sleep(_LAST_FAULTS_SECONDS)
         world.end_faults()
         await mend(world)
-        await asyncio.sleep(_REST_SECONDS)
+        await rest(world, _REST_SECONDS)
         await look_over_books(world)
         for done in await asyncio.gather(*doing, return_exceptions=True):
             if isinstance(done, BaseException):

@@ -142,6 +142,39 @@ async def test_another_merchant_stops_the_account_whichever_credential_asks(
         assert await _statuses(gateway, ids) == {"PENDING_PAYMENT"}
 
 
+async def test_orders_that_another_merchant_has_stop_the_account_no_more_once_accepted(
+    run_gateway: Any, empty_database_url: str, gateway_settings: Any, simulator: Any
+) -> None:
+    simulator.control.add_merchant(STAGING)
+    ours = (gateway_settings.binance_api_key, gateway_settings.binance_api_secret)
+    async with run_gateway(with_worker=False) as gateway:
+        await _paste(empty_database_url, gateway, STAGING.api_key, STAGING.api_secret)
+    nobody = {"binance_api_key": None, "binance_api_secret": None, "with_worker": False}
+    async with run_gateway(**nobody) as gateway:
+        created = [(await gateway.create(expires_in=1200)).json for _ in range(3)]
+        order_ids = [str(answer["order_id"]) for answer in created]
+        await _paste(empty_database_url, gateway, *ours)
+
+    async with run_gateway(**nobody) as gateway:
+        for _ in range(12):
+            await simulator.control.advance(120)
+            await _work(gateway)
+        assert "no such order" in (await gateway.request("GET", ACCOUNT)).json["halted_reason"]
+        for order_id in order_ids:
+            path = f"/api/payments/binance/orders/{order_id}/anomalies"
+            for odd in (await gateway.request("GET", path)).json["data"]:
+                if odd["kind"] == "provider_contradicts":
+                    body = {"resolution": "accept", "reason": "made with other keys"}
+                    await gateway.request("POST", f"{path}/{odd['anomaly_id']}/resolve", body=body)
+        await gateway.request("POST", f"{ACCOUNT}/resume", body={"reason": "the keys are ours"})
+        for _ in range(12):
+            await simulator.control.advance(120)
+            await _work(gateway)
+
+        assert (await gateway.request("GET", ACCOUNT)).json["halted_reason"] is None
+        assert await _statuses(gateway, order_ids) == {"EXPIRED"}
+
+
 async def test_person_stops_and_resumes_once_and_it_is_kept(
     gateway: Any, empty_database_url: str
 ) -> None:

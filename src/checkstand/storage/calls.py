@@ -25,7 +25,8 @@ _END = statement(
     """,
 )
 
-#: The newest answers to queries, each about an attempt that Binance itself gave an id.
+#: The newest answers to queries, each about an attempt that Binance itself gave an id. That one is
+#: missing of which a person has accepted it tells nothing new.
 _RECENT_QUERIES = statement(
     "calls.recent_queries",
     """
@@ -35,6 +36,11 @@ _RECENT_QUERIES = statement(
       JOIN accounts h ON h.account_id = c.account_id
      WHERE c.account_id = $1 AND c.endpoint = '/v2/order/query' AND c.outcome = 'accepted'
        AND a.prepay_id IS NOT NULL AND c.ended_at > coalesce(h.resumed_at, $2)
+       AND NOT EXISTS (
+           SELECT 1 FROM anomalies y
+            WHERE (y.account_id, y.order_id) = (a.account_id, a.order_id)
+              AND y.attempt_id = a.attempt_id AND y.kind = 'provider_contradicts'
+              AND y.resolution = 'accept' AND y.resolved_by <> 'policy')
      ORDER BY c.ended_at DESC, c.call_id DESC
      LIMIT $3
     """,
