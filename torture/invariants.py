@@ -241,7 +241,7 @@ def goods_are_paid_for(books: Books) -> Iterator[str]:
         for row in books.tables["attempts"]
         if row["attempt_id"].hex in books.paid
     }
-    paid |= {order for n, order in books.forgotten.attempts.items() if n in books.received}
+    paid |= {order for n, order in books.forgotten.attempts.items() if n in books.paid}
     sent = set(books.world.shop.goods)
     fulfilled = {str(r["order_id"]) for r in books.tables["orders"] if r["fulfilled_at"]}
     yield from (f"order {each} was fulfilled unpaid" for each in sorted((sent | fulfilled) - paid))
