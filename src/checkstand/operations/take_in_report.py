@@ -6,9 +6,9 @@ cut short is gone on with. Its lines count once all of them are in. Nothing is b
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, tzinfo
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,12 @@ from checkstand.domain.report_line import LineKind, ReportLine, StoredFile
 from checkstand.errors import Conflict, NotFound, Refused
 from checkstand.operations.resources import Resources
 from checkstand.provider.report_files.columns import ColumnMap, parse_map
-from checkstand.provider.report_files.reading import ReportReader, Survey, opening_report
+from checkstand.provider.report_files.reading import (
+    ReportReader,
+    Survey,
+    TableSurvey,
+    opening_report,
+)
 from checkstand.storage import report_files
 from checkstand.storage.database import Patience, Transaction
 
@@ -46,7 +51,7 @@ class _Coverage:
     """Of what, and for which time, a file lists everything."""
 
     kinds: set[LineKind]
-    span: Span | None
+    span: Span
 
 
 def nobody_watches(_what: str, _done: int, _total: int) -> None:
@@ -65,15 +70,15 @@ async def take_in_report(
 ) -> TakenIn:
     """Take in one file; with `days`, whoever brings it says that it lists all of these.
 
-    Without, it covers the days from its first to its last line. Raises Refused for a file that
-    cannot be read whole, and Conflict when somebody else is taking it in.
+    Without, each of its sheets covers the days from its first to its last line. Raises Refused for
+    a file that cannot be read whole, and Conflict when somebody else is taking it in.
     """
     sha256 = await resources.run_in_thread(_hash_of, path)
     known = await _find(resources, account_id, sha256)
     stated = None if days is None else Span(span_of(days[0]).start, span_of(days[1]).end)
     if known is not None and known.taken_at is not None:
         if stated is not None:
-            await _cover(resources, known, stated)
+            await _cover(resources, known, path, stated)
         return TakenIn(file=known, was_known=True, days=_days_of(known))
     maps = await list_maps(resources, account_id=account_id)
     with contextlib.ExitStack() as stack:
@@ -84,7 +89,11 @@ async def take_in_report(
             resources, account_id, sha256, name=name, source=source, survey=survey
         )
         _check_same(file, survey)
-        coverage = _Coverage(set(survey.kinds) or {LineKind.PAYMENT}, stated or _own_span(survey))
+        coverage = (
+            _own_coverage(survey)
+            if stated is None
+            else [_Coverage(_listed(survey.kinds, reader), stated)]
+        )
         await _take_lines(resources, file, reader, coverage, progress=progress)
     return TakenIn(file=file, was_known=False, days=_days_of(file))
 
@@ -160,7 +169,7 @@ async def _take_lines(
     resources: Resources,
     file: StoredFile,
     reader: ReportReader,
-    coverage: _Coverage,
+    coverage: Sequence[_Coverage],
     *,
     progress: Progress,
 ) -> None:
@@ -180,7 +189,7 @@ async def _take_part(
     resources: Resources,
     file: StoredFile,
     part: list[ReportLine],
-    coverage: _Coverage,
+    coverage: Sequence[_Coverage],
     *,
     taken: int,
 ) -> None:
@@ -192,10 +201,10 @@ async def _take_part(
             return False
         matches = await report_files.match(tx, file.account_id, part)
         await report_files.insert_lines(tx, file, part, matches)
-        if to == file.lines and coverage.span is not None:
-            rests_on = report_files.rests_on_file(file.file_id)
+        rests_on = report_files.rests_on_file(file.file_id)
+        for each in coverage if to == file.lines else ():
             await report_files.cover(
-                tx, file.account_id, coverage.kinds, coverage.span, rests_on=rests_on, now=now
+                tx, file.account_id, each.kinds, each.span, rests_on=rests_on, now=now
             )
         return True
 
@@ -203,16 +212,20 @@ async def _take_part(
         raise _somebody_else(file)
 
 
-async def _cover(resources: Resources, file: StoredFile, span: Span) -> None:
+async def _cover(resources: Resources, file: StoredFile, path: Path, span: Span) -> None:
     """Write down that a known file lists all of some days, as somebody says now."""
     now = resources.clock.now()
+    maps = await list_maps(resources, account_id=file.account_id)
+    with contextlib.ExitStack() as stack:
+        opening = opening_report(path, maps)
+        reader = await resources.run_in_thread(stack.enter_context, opening)
 
     async def step(tx: Transaction) -> None:
-        kinds = await report_files.kinds_of(tx, file.account_id, file.file_id)
+        found = await report_files.kinds_of(tx, file.account_id, file.file_id)
         await report_files.cover(
             tx,
             file.account_id,
-            kinds or {LineKind.PAYMENT},
+            _listed(found, reader),
             span,
             rests_on=report_files.rests_on_file(file.file_id),
             now=now,
@@ -221,16 +234,34 @@ async def _cover(resources: Resources, file: StoredFile, span: Span) -> None:
     await resources.database.run(step, name="cover_report")
 
 
-def _own_span(survey: Survey) -> Span | None:
+def _listed(found: set[LineKind], reader: ReportReader) -> set[LineKind]:
+    """Return the kinds that a file lists in full: a sheet of refunds may be empty, and says so."""
+    return found | reader.kinds_listed or {LineKind.PAYMENT}
+
+
+def _own_coverage(survey: Survey) -> list[_Coverage]:
+    """Return what each sheet covers by itself. January and March in one workbook leave out
+    February, and a sheet of payments says nothing of refunds.
+    """
+    coverage = []
+    for table in survey.tables:
+        span = _own_span(table)
+        if span is not None:
+            coverage.append(_Coverage(set(table.kinds), span))
+    return coverage
+
+
+def _own_span(table: TableSurvey) -> Span | None:
     """Return the days from the first to the last line, in the file's own zone."""
-    if survey.first_at is None or survey.last_at is None:
+    if table.first_at is None or table.last_at is None:
         return None
-    return Span(_midnight(survey.first_at, survey), _midnight(survey.last_at + DAY, survey))
+    first, last = (at.astimezone(table.zone).date() for at in (table.first_at, table.last_at))
+    return Span(_midnight(first, table.zone), _midnight(last + DAY, table.zone))
 
 
-def _midnight(moment: datetime, survey: Survey) -> datetime:
-    local = moment.astimezone(survey.zone)
-    return local.replace(hour=0, minute=0, second=0, microsecond=0)
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    """Return when a day begins; days are not counted in hours, some have 23 or 25."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _days_of(file: StoredFile) -> list[date]:
