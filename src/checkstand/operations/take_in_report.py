@@ -25,6 +25,7 @@ from checkstand.provider.report_files.reading import (
     TableSurvey,
     opening_report,
 )
+from checkstand.provider.report_listing import kind_and_day_of
 from checkstand.storage import report_files
 from checkstand.storage.database import Patience, Transaction
 
@@ -99,14 +100,33 @@ async def take_in_report(
 
 
 async def withdraw_report(resources: Resources, *, account_id: UUID, file_id: UUID) -> None:
-    """Let a file count no more, so that it may come again, read otherwise. Raises NotFound."""
+    """Let a file count no more, so that it may come again, read otherwise. Raises NotFound.
+
+    Where Binance's list was said to be seen in full, it was seen through this file, too: that is
+    believed again once its files are fetched again.
+    """
     now = resources.clock.now()
 
     async def step(tx: Transaction) -> bool:
-        return await report_files.withdraw(tx, account_id, file_id, now=now)
+        file = await report_files.withdraw(tx, account_id, file_id, now=now)
+        if file is None:
+            return False
+        kind, day = kind_and_day_of(file.name)
+        kinds = await report_files.kinds_of(tx, account_id, file_id) | ({kind} if kind else set())
+        for span in _spans_of(file, day):
+            await report_files.uncover_listed(tx, account_id, kinds or LineKind, span, now=now)
+        return True
 
     if not await resources.database.run(step, name="withdraw_report"):
         raise NotFound("report_not_found", f"there is no report file {file_id}", field="file_id")
+
+
+def _spans_of(file: StoredFile, day: date | None) -> list[Span]:
+    """Return the days that a file is about: those of its lines, and the one in its name."""
+    spans = [] if day is None else [span_of(day)]
+    if file.first_at is not None and file.last_at is not None:
+        spans.append(Span(span_of(file.first_at.date()).start, span_of(file.last_at.date()).end))
+    return spans
 
 
 async def list_maps(resources: Resources, *, account_id: UUID) -> list[ColumnMap]:
