@@ -5,11 +5,12 @@ import os
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from cyclopts import App, Parameter
 
 from checkstand.cli.house import DONE, FOUND_PROBLEMS, read_environment, run_work
+from checkstand.errors import Refused
 
 if TYPE_CHECKING:
     from checkstand.queries.verify_ledger import Verdict
@@ -118,11 +119,16 @@ def export(
     from checkstand.queries.ledger import end_of, start_of
     from checkstand.queries.ledger_files import FORMATS, write_ledger
 
+    if from_ is not None and to is not None and to < from_:
+        raise Refused("invalid_request", f"--to {to} comes before --from {from_}", field="to")
+    _check_output(output)
+
     async def go() -> int:
         draft = output.with_name(f".{output.name}.{os.getpid()}")
         async with _opening() as (database, clock):
+            file = _create(draft, output)
             try:
-                with draft.open("xb") as file:
+                with file:
                     count = await write_ledger(
                         database,
                         DEFAULT_ACCOUNT_ID,
@@ -137,6 +143,25 @@ def export(
         return DONE
 
     return run_work(go())
+
+
+def _check_output(output: Path) -> None:
+    """Refuse what cannot become a file, before anything is read. Raises Refused."""
+    if output.is_dir():
+        raise _unwritable(f"{output} is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise _unwritable(f"there is no folder {output.parent}; make it first")
+
+
+def _create(draft: Path, output: Path) -> BinaryIO:
+    try:
+        return draft.open("xb")
+    except OSError as error:
+        raise _unwritable(f"{output} cannot be written: {error.strerror}") from None
+
+
+def _unwritable(why: str) -> Refused:
+    return Refused("invalid_request", f"--output: {why}", field="output")
 
 
 def _tell(verdict: "Verdict", anchor: str | None) -> int:
