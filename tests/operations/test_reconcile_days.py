@@ -25,6 +25,7 @@ from checkstand.operations.store_columns import store_columns
 from checkstand.operations.take_in_report import TakenIn, take_in_report, withdraw_report
 from checkstand.queries.list_days import list_days
 from checkstand.queries.list_discrepancies import DiscrepancyFilter, list_discrepancies
+from checkstand.storage import report_files
 from tests.provider.files import Number, write_xls_sheets, write_xlsx_sheets
 
 PAYMENTS = ["Time (UTC)", "Transaction ID", "Prepay ID", "Merchant Trade No", "Currency"]
@@ -491,6 +492,18 @@ async def test_file_given_by_hand_that_the_list_has_too_is_withdrawn_from_both(
 
     assert taken.file.source == "upload"
     assert await books.found() == []
+
+
+async def test_file_withdrawn_within_the_moment_covers_nothing(books: Books) -> None:
+    taken = await books.take([books.paid])
+    file_id = taken.file.file_id
+
+    async def step(tx: Any) -> bool:
+        return await report_files.lock_taken(tx, DEFAULT_ACCOUNT_ID, [file_id])
+
+    assert await books.resources.database.run(step, name="look")
+    await withdraw_report(books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=file_id)
+    assert not await books.resources.database.run(step, name="look")
 
 
 async def test_file_of_one_kind_says_nothing_of_the_others(books: Books) -> None:

@@ -241,6 +241,8 @@ async def _cover(resources: Resources, file: StoredFile, path: Path, span: Span)
         reader = await resources.run_in_thread(stack.enter_context, opening)
 
     async def step(tx: Transaction) -> None:
+        if not await report_files.lock_taken(tx, file.account_id, [file.file_id]):
+            raise _somebody_else(file)  # it was withdrawn within the same moment
         found = await report_files.kinds_of(tx, file.account_id, file.file_id)
         await report_files.cover(
             tx,
@@ -308,5 +310,6 @@ def _printable(name: str) -> str:
 
 def _somebody_else(file: StoredFile) -> Conflict:
     return Conflict(
-        "report_being_taken_in", f"somebody else is taking in {file.name} just now; try again"
+        "report_being_taken_in",
+        f"somebody else is taking in or withdrawing {file.name} just now; try again",
     )

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+from checkstand.domain.reconciliation import FIRST_DAY, LAST_DAY
 from checkstand.domain.report_line import LineKind
 
-_NAME: Final = re.compile(r"([A-Z]_[A-Za-z]+)_([0-9]{8})\.", re.ASCII)
+_NAME: Final = re.compile(r"([A-Z]_[A-Za-z]+)_([0-9]{8})(?![0-9])", re.ASCII)
 #: What a file lists, by the beginning of its name. `S_Payment_` is missing: settled payments are
 #: listed a second time there, on the day of their settlement.
 _LISTS: Final = {
@@ -56,5 +57,7 @@ def kind_and_day_of(name: str) -> tuple[LineKind | None, date | None]:
     try:
         day = date.fromisoformat(found.group(2))
     except ValueError:  # another number
+        return None, None
+    if not FIRST_DAY <= day <= LAST_DAY:
         return None, None
     return _LISTS.get(found.group(1)), day
