@@ -474,6 +474,11 @@ async def test_withdrawn_file_of_binance_s_list_takes_the_list_s_word_for_its_da
     assert back["sources"]["covered"]["payment"]
     assert back["sources"]["neighbour_days_in"]["payment"]
     assert [(t["bucket"], t["count"]) for t in back["totals"]] == [("matched", 1)]
+    assert await books.sql(
+        "SELECT 1 FROM report_coverage WHERE rests_on = 'list of files' AND kind = 'payment'"
+        " AND withdrawn_at IS NULL AND covers_from <= $1 AND covers_until > $1",
+        datetime(2031, 1, 11, 12, tzinfo=UTC),
+    )
 
 
 async def test_file_given_by_hand_that_the_list_has_too_is_withdrawn_from_both(
