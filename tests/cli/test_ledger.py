@@ -13,6 +13,7 @@ import pytest
 from beancount import loader
 from beancount.core.data import Transaction
 
+from checkstand.cli.commands import run
 from checkstand.domain.ledger import Transfer
 from checkstand.domain.seal import digest_of, make_seal
 from checkstand.storage import ledger
@@ -165,3 +166,22 @@ async def test_export_that_cannot_be_is_refused_by_its_option(books: Any, tmp_pa
         assert words in ended.err
         assert "Errno" not in ended.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("balances --at 2026-11-31", "--at: '2026-11-31' is no day; write it like 2026-01-31"),
+        ("export --format csv --output a --from 2026-1-1", "--from: '2026-1-1' is no day"),
+        ("export --format csv --output a --to 9999-12-31", "--to: 9999-12-31 is not between"),
+    ],
+)
+def test_day_that_is_none_is_named(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(["ledger", *line.split()])
+
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert said.err.startswith("checkstand: ")
+    assert words in said.err

@@ -196,10 +196,10 @@ def unknown_header(rows: Sequence[Sequence[str]], *, sheet: str = "") -> Refused
         "report_header_unknown",
         f"no column map fits the header of {_named(sheet)}: "
         + " | ".join(shown)
-        + (_OF_SEVERAL if sheet else "")
         + "\nWrite one as JSON, such as "
         '{"columns": {"time": "…", "transaction_id": "…", "currency": "…", "amount": "…"}}, '
-        "and store it: checkstand reconcile columns set NAME FILE.json (docs/reconciliation.md)",
+        "and store it: checkstand reconcile columns set NAME FILE.json (docs/reconciliation.md)"
+        + (_OF_SEVERAL if sheet else ""),
         field="columns",
         facts={"header": shown} | ({"sheet": sheet} if sheet else {}),
     )
@@ -210,8 +210,8 @@ def _named(sheet: str) -> str:
 
 
 _OF_SEVERAL: Final = (
-    "\nIf it goes on from the sheet before it, put that one's header above its first row; if it "
-    "lists no payments, refunds or payouts, remove it from a copy of the file."
+    "\nOr, if the sheet goes on from the one before it, put that one's header above its first row; "
+    "if it lists no payments, refunds or payouts, remove it from a copy of the file."
 )
 
 
