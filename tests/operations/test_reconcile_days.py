@@ -576,6 +576,34 @@ async def test_workbook_s_second_sheet_counts_and_each_covers_its_own_days(books
     assert [t["bucket"] for t in results[books.day]["totals"]] == ["matched"]
 
 
+async def test_workbook_that_an_older_version_read_in_part_is_not_known_in_silence(
+    books: Books,
+) -> None:
+    row = [books.paid[name] for name in PAYMENTS]
+    path = write_xlsx_sheets(
+        books.folder / "two.xlsx", {"One": [PAYMENTS, row], "Two": [PAYMENTS, row]}
+    )
+
+    async def take() -> TakenIn:
+        return await take_in_report(
+            books.resources, account_id=DEFAULT_ACCOUNT_ID, path=path, name="two.xlsx"
+        )
+
+    taken = await take()
+    assert (await take()).was_known
+    await books.sql("UPDATE report_files SET lines = 1, lines_taken = 1")
+
+    with pytest.raises(Conflict) as caught:
+        await take()
+
+    assert caught.value.code == "report_begun_otherwise"
+    assert "is in with 1 of its 2 lines" in caught.value.message
+    await withdraw_report(
+        books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=taken.file.file_id
+    )
+    assert (await take()).file.lines == 2
+
+
 async def test_file_without_a_refund_lists_refunds_and_no_payments(books: Books) -> None:
     await books.take([], header=REFUNDS, stated=(books.day, books.day))
     once = (await books.reconcile()).results[books.day]["sources"]

@@ -78,6 +78,8 @@ async def take_in_report(
     known = await _find(resources, account_id, sha256)
     stated = None if days is None else Span(span_of(days[0]).start, span_of(days[1]).end)
     if known is not None and known.taken_at is not None:
+        if source == "upload" and known.format.startswith("xls"):
+            await _check_all_is_in(resources, known, path)
         if stated is not None:
             await _cover(resources, known, path, stated)
         return TakenIn(file=known, was_known=True, days=_days_of(known))
@@ -182,6 +184,26 @@ def _check_same(file: StoredFile, survey: Survey) -> None:
             f"this file was begun by the column map {file.map_name}; withdraw it first: "
             f"checkstand reconcile withdraw {file.file_id}",
             facts={"file_id": str(file.file_id)},
+        )
+
+
+async def _check_all_is_in(resources: Resources, known: StoredFile, path: Path) -> None:
+    """Tell whoever gives a workbook again that versions before this one read a single sheet of it.
+
+    To them its other payments are "not listed", and giving it again is what they try.
+    """
+    maps = await list_maps(resources, account_id=known.account_id)
+    with contextlib.ExitStack() as stack:
+        opening = opening_report(path, maps)
+        reader = await resources.run_in_thread(stack.enter_context, opening)
+        survey = await resources.run_in_thread(reader.survey)
+    if survey.lines != known.lines:
+        raise Conflict(
+            "report_begun_otherwise",
+            f"this file is in with {known.lines} of its {survey.lines} lines: it was read by "
+            "another column map, or by a version that read one sheet alone. Withdraw it, then give "
+            f"it again: checkstand reconcile withdraw {known.file_id}",
+            facts={"file_id": str(known.file_id)},
         )
 
 
