@@ -414,6 +414,8 @@ def _policy(settings: Settings, public_url: str) -> Policy:
             unknown=timedelta(seconds=settings.unknown_alarm_seconds),
             paying=timedelta(seconds=settings.paying_alarm_seconds),
         ),
+        report_days=settings.report_days,
+        settlement_days=settings.settlement_days,
     )
 
 

@@ -43,6 +43,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_FULFILMENT_LEASE": "seconds until a paid order is offered to the shop again (900)",
     "CHECKSTAND_UNKNOWN_ALARM": "seconds until a person is told of an unknown outcome (900)",
     "CHECKSTAND_PAYING_ALARM": "seconds until a person is told of a payment without end (7200)",
+    "CHECKSTAND_REPORT_DAYS": "days until no report file of a day means that it was quiet (3)",
+    "CHECKSTAND_SETTLEMENT_DAYS": "the same of settlement files, which list refunds (3)",
     "CHECKSTAND_LOG_LEVEL": "debug, info, warning or error (info)",
     "CHECKSTAND_TEST": "1 unlocks what only crash tests may do",
     "CHECKSTAND_TEST_KILL_AT": "POINT:N ends the process at the n-th passing of a point",
@@ -89,6 +91,8 @@ class Settings:
     fulfilment_lease_seconds: float = 900.0
     unknown_alarm_seconds: float = 900.0
     paying_alarm_seconds: float = 7200.0
+    report_days: int = 3
+    settlement_days: int = 3
     log_level: str = "info"
     kill_at: str | None = None
     points_dir: Path | None = None
@@ -132,6 +136,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         paying_alarm_seconds=_seconds(
             values, "CHECKSTAND_PAYING_ALARM", default=7200.0, most=_PATIENCE_MAX
         ),
+        report_days=_whole(values, "CHECKSTAND_REPORT_DAYS", default=3, least=1, most=60),
+        settlement_days=_whole(values, "CHECKSTAND_SETTLEMENT_DAYS", default=3, least=1, most=60),
         log_level=_one_of(values, "CHECKSTAND_LOG_LEVEL", _LOG_LEVELS, default="info"),
         kill_at=_kill_at(values),
         points_dir=_points_dir(values),

@@ -13,6 +13,7 @@ import pytest
 from beancount import loader
 from beancount.core.data import Transaction
 
+from checkstand.cli.commands import run
 from checkstand.domain.ledger import Transfer
 from checkstand.domain.seal import digest_of, make_seal
 from checkstand.storage import ledger
@@ -143,5 +144,44 @@ async def test_export_that_fails_leaves_what_was_there(books: Any, tmp_path: Pat
     assert ended.code == 1
     assert path.read_text() == "as it was"
     missing = books.ends("ledger", "export", "--format", "csv", "--output", "/nowhere/books.csv")
-    assert missing.code == 1
+    assert missing.code == 2
     assert "Traceback" not in missing.err
+
+
+async def test_export_that_cannot_be_is_refused_by_its_option(books: Any, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    for options, words in (
+        (
+            ("--from", "2026-11-24", "--to", "2026-11-22", "--output", str(tmp_path / "a")),
+            "--to 2026-11-22 comes before --from 2026-11-24",
+        ),
+        (("--output", str(tmp_path / "none" / "a")), f"no folder {tmp_path / 'none'}; make it"),
+        (("--output", str(tmp_path)), f"{tmp_path} is a folder; name a file in it"),
+        (("--output", str(tmp_path / ("x" * 250))), "cannot be written"),
+    ):
+        ended = books.ends("ledger", "export", "--format", "csv", *options)
+
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("checkstand: --")
+        assert words in ended.err
+        assert "Errno" not in ended.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("balances --at 2026-11-31", "--at: '2026-11-31' is no day; write it like 2026-01-31"),
+        ("export --format csv --output a --from 2026-1-1", "--from: '2026-1-1' is no day"),
+        ("export --format csv --output a --to 9999-12-31", "--to: 9999-12-31 is not between"),
+    ],
+)
+def test_day_that_is_none_is_named(
+    line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(["ledger", *line.split()])
+
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert said.err.startswith("checkstand: ")
+    assert words in said.err

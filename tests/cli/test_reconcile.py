@@ -5,6 +5,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from checkstand.cli.commands import run
+
 HEADER = "Time (UTC),Prepay ID,Currency,Amount\n"
 FOREIGN = HEADER + "2026-01-15 12:00:00,999,USDT,12.50\n"
 
@@ -94,13 +98,57 @@ def test_binance_that_gives_no_files_is_said_and_no_failure(on_postgres: Any) ->
     assert "nothing on either side" in ended.out
 
 
-def test_wrong_usage_is_exit_code_two(on_postgres: Any, tmp_path: Path) -> None:
-    for arguments in (
-        (),
-        ("--from", "yesterday"),
-        ("--from", "2026-01-16", "--to", "2026-01-15"),
-        ("--file", str(tmp_path / "none.csv")),
-    ):
-        ended = on_postgres.ends("reconcile", *arguments)
-        assert ended.code == 2, ended
-        assert ended.err.startswith("checkstand: ")
+def test_files_that_list_nothing_are_said_to(on_postgres: Any, tmp_path: Path) -> None:
+    file = _write(tmp_path, "a.csv", HEADER)
+
+    for more in ((), ("--fetch",)):
+        ended = on_postgres.ends("reconcile", "--file", file, *more)
+        assert (ended.code, ended.out) == (0, "")
+        assert "say with --from and --to which days they are of" in ended.err
+
+
+WRONG: dict[str, tuple[str, str]] = {
+    "nothing": ("", "say --from and --to, or give a --file"),
+    "no day": ("--from yesterday", "--from: 'yesterday' is no day; write it like 2026-01-31"),
+    "no last day": ("--from 2026-01-15 --to 2026-1-16", "--to: '2026-1-16' is no day"),
+    "backwards": (
+        "--from 2026-01-16 --to 2026-01-15",
+        "--to 2026-01-15 comes before --from 2026-01-16",
+    ),
+    "to alone": ("--file FILE --to 2026-01-31", "--to needs --from"),
+    "complete alone": ("--file FILE --complete", "--complete needs --from and --to"),
+    "complete without files": ("--from 2026-01-15 --complete", "give the --file"),
+    "late": ("--from 9999-12-31", "--from: 9999-12-31 is not between 2018-01-01 and 2100-12-31"),
+    "early": ("--from 0001-01-01", "--from: 0001-01-01 is not between"),
+    "late end": ("--from 2026-01-15 --to 9999-12-30", "--to: 9999-12-30 is not between"),
+    "close late": ("close 9999-12-31", "DAY: 9999-12-31 is not between"),
+    "close no day": ("close tomorrow", "DAY: 'tomorrow' is no day"),
+    "no summary": ("verify none.json", "none.json cannot be read: No such file"),
+    "no map": ("columns set mine none.json", "none.json cannot be read: No such file"),
+    "kind": ("list --kind nonsense", "--kind: there is no kind 'nonsense'; there are amount, "),
+    "limit": ("list --limit -1", "--limit: -1 is not between 1 and 1000000"),
+    "large limit": (f"list --limit {10**30}", "--limit: "),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_exit_code_two_and_names_what_to_mend(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, words = WRONG[case]
+    file = _write(tmp_path, "a.csv", FOREIGN)
+
+    code = run(["reconcile", *line.replace("FILE", file).split()])
+
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert said.err.startswith("checkstand: ")
+    assert words in said.err
+    assert "Errno" not in said.err
+
+
+def test_file_that_is_not_there_is_named(on_postgres: Any) -> None:
+    ended = on_postgres.ends("reconcile", "--file", "none.csv")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "checkstand: none.csv cannot be read: No such file or directory\n"

@@ -47,6 +47,8 @@ def test_every_setting_is_read() -> None:
             "CHECKSTAND_FULFILMENT_LEASE": "60",
             "CHECKSTAND_UNKNOWN_ALARM": "600",
             "CHECKSTAND_PAYING_ALARM": "86400",
+            "CHECKSTAND_REPORT_DAYS": "5",
+            "CHECKSTAND_SETTLEMENT_DAYS": "10",
             "CHECKSTAND_LOG_LEVEL": "debug",
             "CHECKSTAND_TEST": "1",
             "CHECKSTAND_TEST_KILL_AT": "after commit settle_notices:1",

@@ -1,7 +1,7 @@
 """Ours and theirs are laid side by side: each difference is found, once, under its name."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,12 @@ from checkstand.operations.fetch_reports import (
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.reconcile_days import Reconciled, reconcile_days
 from checkstand.operations.resolve_discrepancy import resolve_discrepancy
+from checkstand.operations.store_columns import store_columns
 from checkstand.operations.take_in_report import TakenIn, take_in_report, withdraw_report
 from checkstand.queries.list_days import list_days
 from checkstand.queries.list_discrepancies import DiscrepancyFilter, list_discrepancies
+from checkstand.storage import report_files
+from tests.provider.files import Number, write_xls_sheets, write_xlsx_sheets
 
 PAYMENTS = ["Time (UTC)", "Transaction ID", "Prepay ID", "Merchant Trade No", "Currency"]
 PAYMENTS += ["Amount", "Commission"]
@@ -443,6 +446,238 @@ async def test_withdrawn_file_counts_no_more_and_may_come_again(books: Books) ->
         books.resources, account_id=DEFAULT_ACCOUNT_ID, path=books.folder / "1.csv", name="x"
     )
     assert not again.was_known
+
+
+async def test_withdrawn_file_of_binance_s_list_takes_the_list_s_word_for_its_days(
+    books: Books,
+) -> None:
+    """Only ours is said again once the list was fetched again, and its file with it."""
+    span: dict[str, Any] = {"first": books.day - 3 * DAY, "last": books.day + 3 * DAY}
+    await books.gateway.simulator.control.advance(6 * 86_400)
+    await fetch_reports(books.resources, account_id=DEFAULT_ACCOUNT_ID, **span)
+    (file,) = await books.sql("SELECT file_id FROM report_files")
+
+    await withdraw_report(books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=file["file_id"])
+
+    without = (await books.reconcile()).results[books.day]
+    assert await books.found() == []
+    assert [(t["bucket"], t["count"]) for t in without["totals"]] == [("waiting", 1)]
+    assert without["sources"]["covered"] == {"payment": False, "refund": True, "payout": True}
+    for beside in (books.day - DAY, books.day + DAY):  # its other days stand
+        result = (await books.reconcile(beside)).results[beside]
+        assert result["sources"]["covered"]["payment"]
+
+    again = await fetch_reports(books.resources, account_id=DEFAULT_ACCOUNT_ID, **span)
+
+    assert again.taken_in == ["T_Payment_20310111.csv"]
+    back = (await books.reconcile()).results[books.day]
+    assert back["sources"]["covered"]["payment"]
+    assert back["sources"]["neighbour_days_in"]["payment"]
+    assert [(t["bucket"], t["count"]) for t in back["totals"]] == [("matched", 1)]
+    assert await books.sql(
+        "SELECT 1 FROM report_coverage WHERE rests_on = 'list of files' AND kind = 'payment'"
+        " AND withdrawn_at IS NULL AND covers_from <= $1 AND covers_until > $1",
+        datetime(2031, 1, 11, 12, tzinfo=UTC),
+    )
+
+
+async def test_file_given_by_hand_that_the_list_has_too_is_withdrawn_from_both(
+    books: Books,
+) -> None:
+    span: dict[str, Any] = {"first": books.day - DAY, "last": books.day + DAY}
+    taken = await books.take([books.paid])
+    await books.gateway.simulator.control.advance(5 * 86_400)
+    await fetch_reports(books.resources, account_id=DEFAULT_ACCOUNT_ID, **span)
+
+    for file in await books.sql("SELECT file_id FROM report_files"):
+        await withdraw_report(
+            books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=file["file_id"]
+        )
+    await books.reconcile()
+
+    assert taken.file.source == "upload"
+    assert await books.found() == []
+
+
+async def test_file_withdrawn_within_the_moment_covers_nothing(books: Books) -> None:
+    taken = await books.take([books.paid])
+    file_id = taken.file.file_id
+
+    async def step(tx: Any) -> bool:
+        return await report_files.lock_taken(tx, DEFAULT_ACCOUNT_ID, [file_id])
+
+    assert await books.resources.database.run(step, name="look")
+    await withdraw_report(books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=file_id)
+    assert not await books.resources.database.run(step, name="look")
+
+
+async def test_file_of_one_kind_says_nothing_of_the_others(books: Books) -> None:
+    """A payment's file of yesterday does not say that no refund and no payout was made."""
+    gateway, control = books.gateway, books.gateway.simulator.control
+    await gateway.create()
+    control.pay(gateway.trade_numbers()[-1])
+    await control.settle()
+    today = books.resources.clock.now().date()
+    await control.advance(86_400)
+
+    await fetch_reports(
+        books.resources, account_id=DEFAULT_ACCOUNT_ID, first=today - DAY, last=today
+    )
+
+    result = (await books.reconcile(today)).results[today]
+    assert result["sources"]["covered"] == {"payment": True, "refund": False, "payout": False}
+
+
+async def test_settlement_that_comes_late_by_contract_is_waited_for(books: Books) -> None:
+    policy = replace(books.resources.policy, settlement_days=7)
+    resources = replace(books.resources, policy=policy)
+    span: dict[str, Any] = {"first": books.day, "last": books.day}
+    await books.gateway.simulator.control.advance(4 * 86_400)
+
+    covered = []
+    for _ in range(2):
+        await fetch_reports(resources, account_id=DEFAULT_ACCOUNT_ID, **span)
+        result = (await books.reconcile()).results[books.day]
+        covered.append(result["sources"]["covered"])
+        await books.gateway.simulator.control.advance(86_400)
+
+    assert covered == [
+        {"payment": True, "refund": False, "payout": True},
+        {"payment": True, "refund": True, "payout": True},
+    ]
+
+
+async def test_workbook_s_second_sheet_counts_and_each_covers_its_own_days(books: Books) -> None:
+    path = books.folder / "two.xlsx"
+    foreign = books.paid | {"Time (UTC)": "2031-01-09 09:00:00", "Prepay ID": "zz"}
+    foreign |= {"Transaction ID": "P_X", "Merchant Trade No": "no"}
+    refund = books.paid | {"Time (UTC)": "2031-01-10 09:00:00", "Refund Request ID": "r-1"}
+    sheets = {
+        "Old": [PAYMENTS, [foreign[name] for name in PAYMENTS]],
+        "New": [PAYMENTS, [books.paid[name] for name in PAYMENTS]],
+        "Refunds": [REFUNDS, [refund[name] for name in REFUNDS]],
+    }
+
+    await take_in_report(
+        books.resources,
+        account_id=DEFAULT_ACCOUNT_ID,
+        path=write_xlsx_sheets(path, sheets),
+        name="two.xlsx",
+    )
+
+    days = [books.day - 2 * DAY, books.day - DAY, books.day]
+    results = (await books.reconcile(*days)).results
+    covered = [results[day]["sources"]["covered"] for day in days]
+    assert [(each["payment"], each["refund"]) for each in covered] == [
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
+    assert [t["bucket"] for t in results[books.day]["totals"]] == ["matched"]
+
+
+async def test_workbook_that_an_older_version_read_in_part_is_not_known_in_silence(
+    books: Books,
+) -> None:
+    row = [books.paid[name] for name in PAYMENTS]
+    path = write_xlsx_sheets(
+        books.folder / "two.xlsx", {"One": [PAYMENTS, row], "Two": [PAYMENTS, row]}
+    )
+
+    async def take() -> TakenIn:
+        return await take_in_report(
+            books.resources, account_id=DEFAULT_ACCOUNT_ID, path=path, name="two.xlsx"
+        )
+
+    taken = await take()
+    assert (await take()).was_known
+    await books.sql("UPDATE report_files SET lines = 1, lines_taken = 1")
+
+    with pytest.raises(Conflict) as caught:
+        await take()
+
+    assert caught.value.code == "report_begun_otherwise"
+    assert "is in with 1 of its 2 lines" in caught.value.message
+    await withdraw_report(
+        books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=taken.file.file_id
+    )
+    assert (await take()).file.lines == 2
+
+
+async def test_file_without_a_refund_lists_refunds_and_no_payments(books: Books) -> None:
+    await books.take([], header=REFUNDS, stated=(books.day, books.day))
+    once = (await books.reconcile()).results[books.day]["sources"]
+    books.count = 0  # the second time its content is known
+    again = await books.take([], header=REFUNDS, around=True)
+
+    twice = (await books.reconcile()).results[books.day]["sources"]
+
+    assert again.was_known
+    assert once["covered"] == {"payment": False, "refund": True, "payout": False}
+    assert once["neighbour_days_in"] == {"payment": False, "refund": False}
+    assert twice["neighbour_days_in"] == {"payment": False, "refund": True}
+    assert await books.found() == []
+
+
+@pytest.mark.parametrize(
+    ("last", "until"),
+    [
+        ("2031-03-29 23:30:00", datetime(2031, 3, 29, 23, tzinfo=UTC)),  # 30 March has 23 hours
+        ("2031-03-30 23:30:00", datetime(2031, 3, 30, 22, tzinfo=UTC)),
+        ("2031-10-26 00:30:00", datetime(2031, 10, 26, 23, tzinfo=UTC)),  # and this one 25
+    ],
+)
+async def test_days_of_a_zone_are_covered_by_its_calendar(
+    books: Books, last: str, until: datetime
+) -> None:
+    document = {
+        "columns": {"time": "Moment", "prepay_id": "Prepay ID", "amount": "Amount"},
+        "zone": "Europe/Berlin",
+    }
+    await store_columns(
+        books.resources, account_id=DEFAULT_ACCOUNT_ID, name="berlin", document=document
+    )
+    await books.gateway.simulator.control.advance(300 * 86_400)
+    line = {"Prepay ID": "x", "Amount": "1 USDT"}
+
+    await books.take(
+        [line | {"Moment": "2031-03-29 10:00:00"}, line | {"Moment": last}],
+        header=["Moment", "Prepay ID", "Amount"],
+    )
+
+    (row,) = await books.sql("SELECT covers_from, covers_until FROM report_coverage")
+    assert (row["covers_from"], row["covers_until"]) == (
+        datetime(2031, 3, 28, 23, tzinfo=UTC),
+        until,
+    )
+
+
+async def test_amount_of_many_digits_is_no_difference_for_being_a_number_cell(
+    books: Books,
+) -> None:
+    await books.sql("UPDATE payments SET amount = 12345678.12345678")
+    row = [books.paid[name] for name in PAYMENTS]
+    row[PAYMENTS.index("Amount")] = Number("12345678.12345678")
+    for number, write in enumerate((write_xlsx_sheets, write_xls_sheets)):
+        await take_in_report(
+            books.resources,
+            account_id=DEFAULT_ACCOUNT_ID,
+            path=write(books.folder / f"long.{number}", {"Report": [PAYMENTS, row]}),
+            name="long",
+        )
+
+    await books.reconcile()
+
+    assert await books.found() == []
+
+
+async def test_fee_in_another_coin_is_no_difference_but_a_note(books: Books) -> None:
+    taken = await books.take([books.paid | {"Commission": "0.0002 BNB"}], around=True)
+
+    await books.reconcile()
+
+    assert await books.found() == []
+    assert "0.0002 BNB of a line in USDT" in taken.file.notes[0]
 
 
 async def test_person_s_word_stands_and_what_is_gone_comes_back_as_the_same(

@@ -2,9 +2,9 @@
 
 import csv
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import xlwt
 
@@ -72,12 +72,49 @@ def write_xlsx(
     return path
 
 
+def write_xlsx_sheets(path: Path, sheets: Mapping[str, Table]) -> Path:
+    """Write a workbook of several sheets, their parts numbered against their order."""
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    listed, related, parts = [], [], {}
+    for number, (name, rows) in enumerate(sheets.items()):
+        part = f"worksheets/sheet{len(sheets) - number}.xml"
+        listed.append(f'<sheet name={quoteattr(name)} sheetId="{number + 1}" r:id="r{number}"/>')
+        related.append(f'<Relationship Id="r{number}" Target="{part}"/>')
+        body = "".join(f"<row>{''.join(map(_cell, row))}</row>" for row in rows)
+        parts[part] = f"<worksheet {space}><sheetData>{body}</sheetData></worksheet>"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "xl/workbook.xml", f"<workbook {space} {_LINKS}>{''.join(listed)}</workbook>"
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels", f"<Relationships>{''.join(related)}</Relationships>"
+        )
+        for part, text in parts.items():
+            archive.writestr(f"xl/{part}", text)
+    return path
+
+
+_LINKS = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+
+
+def _cell(text: str) -> str:
+    if isinstance(text, Number):
+        return f"<c><v>{text}</v></c>"
+    return f'<c t="inlineStr"><is><t>{escape(text)}</t></is></c>'
+
+
 def write_xls(path: Path, rows: Table) -> Path:
     """Write the older binary format."""
+    return write_xls_sheets(path, {"Report": rows})
+
+
+def write_xls_sheets(path: Path, sheets: Mapping[str, Table]) -> Path:
+    """Write a workbook of several sheets in the older binary format."""
     book = xlwt.Workbook()
-    sheet = book.add_sheet("Report")
-    for number, row in enumerate(rows):
-        for column, text in enumerate(row):
-            sheet.write(number, column, float(text) if isinstance(text, Number) else text)
+    for name, rows in sheets.items():
+        sheet = book.add_sheet(name)
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                sheet.write(number, column, float(text) if isinstance(text, Number) else text)
     book.save(str(path))
     return path

@@ -6,7 +6,7 @@ import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,7 +17,17 @@ from checkstand.errors import Refused
 from checkstand.provider.report_files.cells import NumberText
 from checkstand.provider.report_files.columns import BUILT_IN, ColumnMap, parse_map
 from checkstand.provider.report_files.reading import Survey, opening_report, read_amount, read_time
-from tests.provider.files import HEADER, ROW, Number, write_csv, write_xls, write_xlsx
+from tests.provider.files import (
+    HEADER,
+    ROW,
+    Number,
+    Table,
+    write_csv,
+    write_xls,
+    write_xls_sheets,
+    write_xlsx,
+    write_xlsx_sheets,
+)
 
 UTC_MAP = BUILT_IN[0]
 _DIGITS = st.from_regex(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?", fullmatch=True)
@@ -124,7 +134,53 @@ def test_numbers_of_spreadsheets_are_taken_to_the_digits_that_are_sure(tmp_path:
 
     assert (f"{line.amount:f}", f"{line.fee:f}") == ("0.300000000000000", "0.00000001")
     assert (older.amount, older.fee) == (line.amount, line.fee)
-    assert survey.notes == ["1 number cells were taken to 15 digits"]
+    assert survey.notes == [
+        "1 number cells were taken to 8 decimals or 15 digits, whichever is more"
+    ]
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+@given(st.integers(10**14, 67 * 10**14 - 1).map(lambda n: Decimal(n).scaleb(-8)))
+@example(Decimal("12345678.12345678"))
+@example(Decimal("67108863.99999999"))
+def test_long_amount_is_read_the_same_however_a_program_writes_its_number(
+    tmp_path: Path, amount: Decimal
+) -> None:
+    as_text, as_double = Number(f"{amount:f}"), Number(f"{float(amount):.17g}")
+    files = [
+        write_xlsx(tmp_path / "a", [HEADER, with_cell("Amount", as_text)]),
+        write_xlsx(tmp_path / "b", [HEADER, with_cell("Amount", as_double)]),
+        write_xls(tmp_path / "c", [HEADER, with_cell("Amount", as_text)]),
+    ]
+    for file in files:
+        survey, (line,) = read(file)
+        assert line.amount == amount
+        assert not [note for note in survey.notes if "for sure" in note]
+
+
+def test_digits_that_no_double_holds_are_taken_as_written_and_told(tmp_path: Path) -> None:
+    row = with_cell("Amount", Number("123456789.12345678"))
+
+    survey, (line,) = read(write_xlsx(tmp_path / "a", [HEADER, row]))
+
+    assert f"{line.amount:f}" == "123456789.12345678"
+    (note,) = survey.notes
+    assert "row 2 of the file, 123456789.12345678" in note
+    assert "Take such a file as CSV" in note
+
+
+def test_sum_that_a_spreadsheet_made_loses_what_its_double_added(tmp_path: Path) -> None:
+    for written, meant in (
+        ("12.550000000000001", "12.55"),
+        ("12345678.123456782", "12345678.12345678"),
+        ("1.2345678901234567E-9", "0.00000000123456789012346"),
+    ):
+        _, (line,) = read(
+            write_xlsx(tmp_path / "a", [HEADER, with_cell("Amount", Number(written))])
+        )
+        assert line.amount == Decimal(meant)
 
 
 def test_dates_of_spreadsheets_are_read_from_their_serial_numbers(tmp_path: Path) -> None:
@@ -194,13 +250,118 @@ def test_merchant_s_map_reads_what_ours_do_not(tmp_path: Path) -> None:
     assert (sale.kind, sale.amount, sale.currency) == (LineKind.PAYMENT, Decimal("1234.50"), "USDT")
     assert (back.kind, back.amount, back.settled) == (LineKind.REFUND, Decimal("5.00"), False)
     assert sale.at == datetime(2031, 1, 31, 0, 0, tzinfo=UTC)
-    assert survey.skipped == 1  # the total below
+    assert survey.notes == ["1 rows without time and id were skipped"]  # the total below
 
 
 def test_two_columns_of_one_meaning_are_not_chosen_between(tmp_path: Path) -> None:
     header = [*HEADER, "Order Amount"]
 
     assert refusal(write_csv(tmp_path / "a", [header, [*ROW, "9"]])).code == "report_header_unknown"
+
+
+REFUND_HEADER: Final = ["Time (UTC)", "Refund ID", "Prepay ID", "Currency", "Refund Amount"]
+REFUND: Final = ["2031-01-12 12:00:00", "cd" * 16, ROW[2], "USDT", "5.00"]
+WRITERS: Final = (write_xlsx_sheets, write_xls_sheets)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_every_sheet_of_a_workbook_is_read_in_the_order_it_is_shown(
+    tmp_path: Path, write: Any
+) -> None:
+    sheets: dict[str, Table] = {
+        "About": [["Report of", "January"], ["made by", "Ada"]],
+        "Payments": [HEADER, ROW, with_cell("Transaction ID", "P_2")],
+        "Nothing": [],
+        "Refunds": [["Returned"], REFUND_HEADER, REFUND],
+        "More payments": [HEADER, with_cell("Transaction ID", "P_3")],
+    }
+
+    survey, lines = read(write(tmp_path / "a", sheets))
+
+    assert [(line.number, line.kind, line.transaction_id) for line in lines] == [
+        (2, LineKind.PAYMENT, "P_1"),
+        (3, LineKind.PAYMENT, "P_2"),
+        (6, LineKind.REFUND, None),  # the rows of the sheets are counted on
+        (8, LineKind.PAYMENT, "P_3"),
+    ]
+    assert survey.lines == 4
+    assert survey.map_name == "payments, refunds"
+    assert survey.notes[0] == "the sheet 'About' was passed over: it holds no table"
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_sheet_that_no_map_fits_refuses_the_workbook_by_its_name(
+    tmp_path: Path, write: Any
+) -> None:
+    goes_on: dict[str, Table] = {
+        "Payments": [HEADER, ROW],
+        "Payments (2)": [with_cell("Transaction ID", "P_2")],
+    }
+
+    error = refusal(write(tmp_path / "a", goes_on))
+
+    assert error.code == "report_header_unknown"
+    assert "the sheet 'Payments (2)'" in error.message
+    assert "put that one's header above its first row" in error.message
+    assert error.facts["sheet"] == "Payments (2)"
+
+
+def test_table_far_below_is_no_cover(tmp_path: Path) -> None:
+    low = [["about"]] * 40 + [["Moment", "Txn", "Gross"], ["a", "b", "c"]]
+    sheets: dict[str, Table] = {"Payments": [HEADER, ROW], "Low": low}
+
+    error = refusal(write_xlsx_sheets(tmp_path / "a", sheets))
+
+    assert "the sheet 'Low'" in error.message
+
+
+def test_row_that_cannot_be_read_is_told_with_its_sheet(tmp_path: Path) -> None:
+    sheets: dict[str, Table] = {
+        "One": [HEADER, ROW],
+        "Two": [HEADER, ROW, with_cell("Amount", "x")],
+    }
+
+    error = refusal(write_xlsx_sheets(tmp_path / "a", sheets))
+
+    assert error.message.startswith("row 3 of the sheet 'Two' cannot be read")
+
+
+def test_workbook_with_more_sheets_than_a_report_has_is_refused(tmp_path: Path) -> None:
+    sheets: dict[str, Table] = {f"S{number}": [HEADER, ROW] for number in range(65)}
+
+    assert "more than 64 sheets" in refusal(write_xlsx_sheets(tmp_path / "a", sheets)).message
+    assert "more than 64 sheets" in refusal(write_xls_sheets(tmp_path / "b", sheets)).message
+
+
+def test_sheets_without_names_of_their_own_are_read_by_their_numbers(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "a", [HEADER, ROW])
+    with zipfile.ZipFile(path) as archive:
+        part = archive.read("xl/worksheets/sheet1.xml")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("xl/worksheets/sheet10.xml", b"<worksheet/>")
+        archive.writestr("xl/worksheets/sheet2.xml", part)
+
+    _, lines = read(path)
+
+    assert [line.number for line in lines] == [2, 4]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_fee_in_another_coin_is_left_out_and_told_by_row_and_column(
+    tmp_path: Path, beside: bool
+) -> None:
+    header = [*HEADER, "Fee Currency"]
+    same = [*with_cell("Commission", "0.125 USDT"), ""]
+    other = [*with_cell("Commission", "0.0002 BNB"), ""]
+    if not beside:
+        same, other = [*ROW, "USDT"], [*with_cell("Commission", "0.0002"), "BNB"]
+
+    survey, (first, second) = read(write_csv(tmp_path / "a", [header, same, other]))
+
+    assert (first.fee, second.fee) == (Decimal("0.125"), None)
+    (note,) = survey.notes
+    assert note.startswith("1 fees are in another coin than their payment and were not compared")
+    assert note.endswith("row 3 of the file, column 'Commission': 0.0002 BNB of a line in USDT")
 
 
 WRONG_CELLS = {

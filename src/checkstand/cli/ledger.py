@@ -5,11 +5,12 @@ import os
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from cyclopts import App, Parameter
 
 from checkstand.cli.house import DONE, FOUND_PROBLEMS, read_environment, run_work
+from checkstand.errors import Refused
 
 if TYPE_CHECKING:
     from checkstand.queries.verify_ledger import Verdict
@@ -63,7 +64,7 @@ def anchor() -> int:
 
 
 @app.command
-def balances(*, at: date | None = None, asset: str | None = None) -> int:
+def balances(*, at: str | None = None, asset: str | None = None) -> int:
     """Print what stands on every account of the books: debits less credits.
 
     Parameters
@@ -76,9 +77,11 @@ def balances(*, at: date | None = None, asset: str | None = None) -> int:
     from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
     from checkstand.queries.ledger import end_of, get_balances
 
+    day = _parse_day(at, "at")
+
     async def go() -> int:
         async with _opening() as (database, clock):
-            before = clock.now() if at is None else end_of(at)
+            before = clock.now() if day is None else end_of(day)
             found = await get_balances(database, DEFAULT_ACCOUNT_ID, before=before)
         shown = [
             (account, f"{amount:f}", held)
@@ -98,8 +101,8 @@ def export(
     *,
     output: Path,
     format: Literal["csv", "beancount", "xlsx"],  # noqa: A002  (the option's name)
-    from_: Annotated[date | None, Parameter(name="--from")] = None,
-    to: date | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
 ) -> int:
     """Write what was booked to a file for another program.
 
@@ -118,17 +121,23 @@ def export(
     from checkstand.queries.ledger import end_of, start_of
     from checkstand.queries.ledger_files import FORMATS, write_ledger
 
+    first, last = _parse_day(from_, "from"), _parse_day(to, "to")
+    if first is not None and last is not None and last < first:
+        raise Refused("invalid_request", f"--to {last} comes before --from {first}", field="to")
+    _check_output(output)
+
     async def go() -> int:
         draft = output.with_name(f".{output.name}.{os.getpid()}")
         async with _opening() as (database, clock):
+            file = _create(draft, output)
             try:
-                with draft.open("xb") as file:
+                with file:
                     count = await write_ledger(
                         database,
                         DEFAULT_ACCOUNT_ID,
                         FORMATS[format](file),
-                        since=None if from_ is None else start_of(from_),
-                        before=clock.now() if to is None else end_of(to),
+                        since=None if first is None else start_of(first),
+                        before=clock.now() if last is None else end_of(last),
                     )
                 draft.replace(output)
             finally:
@@ -137,6 +146,31 @@ def export(
         return DONE
 
     return run_work(go())
+
+
+def _parse_day(text: str | None, option: str) -> date | None:
+    from checkstand.operations.parse_day import parse_day
+
+    return None if text is None else parse_day(text, called=f"--{option}", field=option)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse what cannot become a file, before anything is read. Raises Refused."""
+    if output.is_dir():
+        raise _unwritable(f"{output} is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise _unwritable(f"there is no folder {output.parent}; make it first")
+
+
+def _create(draft: Path, output: Path) -> BinaryIO:
+    try:
+        return draft.open("xb")
+    except OSError as error:
+        raise _unwritable(f"{output} cannot be written: {error.strerror}") from None
+
+
+def _unwritable(why: str) -> Refused:
+    return Refused("invalid_request", f"--output: {why}", field="output")
 
 
 def _tell(verdict: "Verdict", anchor: str | None) -> int:

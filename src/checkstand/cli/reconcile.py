@@ -26,6 +26,13 @@ app.command(columns)
 #: Open discrepancies that are printed; the list has all.
 _SHOWN_MAX: Final = 20
 
+#: More than anybody reads, and less than a database's number for rows.
+_LISTED_MAX: Final = 1_000_000
+_NOTHING_LISTED: Final = (
+    "the files list nothing, so no day was reconciled; say with --from and --to which days they "
+    "are of"
+)
+
 _Day = Annotated[str, Parameter(help="Such as 2026-01-31. Days are UTC.")]
 
 
@@ -49,23 +56,27 @@ def reconcile(
     file
         A report file to take in: XLSX, XLS or CSV; may be repeated.
     complete
-        The files list everything of these days, and not only from their first to their last line.
+        The files list everything from --from to --to, and not only from their first to their last
+        line.
     fetch
         Ask Binance for its report files; that is done when no file is given.
     """
-    if first is None and not file:
-        raise Refused("invalid_request", "say --from and --to, or give a --file", field="from")
+    _check_together(first, last, file, is_complete=complete)
+    asked = _days(first, last)
     settings = read_environment()
 
     async def work(house: "Resources", account_id: UUID) -> int:
-        days = _days(first, last)
+        days = list(asked)
         with _showing_progress() as progress:
             days += await _take_in(house, account_id, file, days if complete else [], progress)
+            if not days:
+                print(_NOTHING_LISTED, file=sys.stderr)
+                return DONE
             if fetch or (fetch is None and not file):
                 await _fetch(house, account_id, days, progress)
             from checkstand.operations.reconcile_days import reconcile_days
 
-            wanted = _days(first, last) or sorted(set(days))
+            wanted = asked or sorted(set(days))
             found = await reconcile_days(
                 house, account_id=account_id, days=wanted, progress=progress
             )
@@ -84,7 +95,8 @@ def close(day: _Day, /, *, by: str = "command line") -> int:
     by
         Who closes it, for the summary.
     """
-    settings, parsed = read_environment(), _parse_day(day)
+    parsed = _parse_day(day, "DAY", "day")
+    settings = read_environment()
 
     async def work(house: "Resources", account_id: UUID) -> int:
         from checkstand.operations.close_day import close_day
@@ -99,8 +111,8 @@ def close(day: _Day, /, *, by: str = "command line") -> int:
 @app.command
 def verify(file: Path, /) -> int:
     """Check that the summary of a closed day is as we signed it, and as it stands here."""
-    settings = read_environment()
     text = _read(file)
+    settings = read_environment()
 
     async def work(house: "Resources", account_id: UUID) -> int:
         from checkstand.operations.close_day import verify_summary
@@ -111,7 +123,7 @@ def verify(file: Path, /) -> int:
         except Refused as error:
             print(f"checkstand: {error.message}", file=sys.stderr)
             return FOUND_PROBLEMS
-        day = _parse_day(str(summary["day"]))
+        day = _parse_day(str(summary["day"]), "the summary's day", "file")
         stored = await list_days(house.database, account_id, first=day, last=day)
         if not any(row.document == text.strip() for row in stored):
             print(f"genuine, but {day} is not closed so in this database", file=sys.stderr)
@@ -133,6 +145,13 @@ def list_(*, kind: str | None = None, limit: int = 100) -> int:
     limit
         How many at most.
     """
+    _check_kind(kind)
+    if not 1 <= limit <= _LISTED_MAX:
+        raise Refused(
+            "invalid_request",
+            f"--limit: {limit} is not between 1 and {_LISTED_MAX}",
+            field="limit",
+        )
     settings = read_environment()
 
     async def work(house: "Resources", account_id: UUID) -> int:
@@ -210,8 +229,8 @@ def withdraw(file_id: UUID, /) -> int:
 @columns.command(name="set")
 def set_columns(name: str, file: Path, /) -> int:
     """Store a column map from a JSON file, in the place of an older one of that name."""
-    settings = read_environment()
     document = _parse_json(_read(file))
+    settings = read_environment()
 
     async def work(house: "Resources", account_id: UUID) -> int:
         from checkstand.operations.store_columns import store_columns
@@ -393,24 +412,56 @@ def _showing_progress() -> Iterator["Progress"]:
         yield progress
 
 
+def _check_together(
+    first: str | None, last: str | None, files: Sequence[Path], *, is_complete: bool
+) -> None:
+    """Refuse options that would say nothing without another. Raises Refused."""
+    if first is None and last is not None:
+        raise Refused("invalid_request", "--to needs --from: say the first day, too", field="from")
+    if is_complete and not files:
+        raise Refused(
+            "invalid_request",
+            "--complete is about files: give the --file that lists everything of these days",
+            field="file",
+        )
+    if is_complete and first is None:
+        raise Refused(
+            "invalid_request",
+            "--complete needs --from and --to: of which days do the files list everything?",
+            field="from",
+        )
+    if first is None and not files:
+        raise Refused("invalid_request", "say --from and --to, or give a --file", field="from")
+
+
 def _days(first: str | None, last: str | None) -> list[date]:
     if first is None:
         return []
     from checkstand.domain.reconciliation import days_between
 
-    days = days_between(_parse_day(first), _parse_day(last or first))
-    if not days:
-        raise Refused("invalid_request", "--to comes before --from", field="to")
-    return days
+    begin = _parse_day(first, "--from", "from")
+    end = begin if last is None else _parse_day(last, "--to", "to")
+    if end < begin:
+        raise Refused("invalid_request", f"--to {end} comes before --from {begin}", field="to")
+    return days_between(begin, end)
 
 
-def _parse_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
+def _parse_day(text: str, called: str, field: str) -> date:
+    from checkstand.operations.parse_day import parse_day
+
+    return parse_day(text, called=called, field=field)
+
+
+def _check_kind(kind: str | None) -> None:
+    from checkstand.domain.reconciliation import DiscrepancyKind
+
+    if kind is not None and kind not in set(DiscrepancyKind):
+        kinds = ", ".join(DiscrepancyKind)
         raise Refused(
-            "invalid_request", f"{text!r} is no day; write it like 2026-01-31", field="date"
-        ) from None
+            "invalid_request",
+            f"--kind: there is no kind {kind[:64]!r}; there are {kinds}",
+            field="kind",
+        )
 
 
 def _read(path: Path) -> str:
@@ -418,6 +469,10 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
         raise Refused("invalid_request", f"{path} is not UTF-8 text", field="file") from None
+    except OSError as error:
+        raise Refused(
+            "invalid_request", f"{path} cannot be read: {error.strerror}", field="file"
+        ) from None
 
 
 def _parse_json(text: str) -> Any:

@@ -16,6 +16,9 @@ from uuid import UUID, uuid5
 from checkstand.domain.money import render_amount
 
 DAY: Final = timedelta(days=1)
+#: The days there can be: Binance Pay is not older, and a later one is a slip of the pen.
+FIRST_DAY: Final = date(2018, 1, 1)
+LAST_DAY: Final = date(2100, 12, 31)
 
 
 class Bucket(StrEnum):

@@ -24,7 +24,7 @@ class LineKind(StrEnum):
 class ReportLine:
     """One line of a report file, its amounts exactly as they are written there."""
 
-    number: int  # its row in the file, so that a person finds it
+    number: int  # its row in the file, counted on from sheet to sheet, so that a person finds it
     kind: LineKind
     at: datetime
     transaction_id: str | None

@@ -4,10 +4,8 @@ Reports need a permission that most keys lack, so a refusal is an ordinary answe
 uploaded by hand instead, and the balance equation needs none.
 """
 
-import contextlib
-import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,14 +21,12 @@ from checkstand.errors import CheckstandError, NotFound, Refused
 from checkstand.operations.reconcile_days import WALLET, reconcile_days
 from checkstand.operations.resources import Resources
 from checkstand.operations.take_in_report import Progress, nobody_watches, take_in_report
+from checkstand.provider.report_listing import ListedFile
 from checkstand.storage import discrepancies, reconciled_days, report_files
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
 
-#: A day's files are looked for on this many days after it: the next day's clock may differ, and
-#: how late Binance writes them is documented nowhere.
-_RECENT_DAYS: Final = 3
 #: The longest stretch that one call may ask for (reference 2.13).
 _SPAN_MAX: Final = timedelta(days=89)
 
@@ -100,7 +96,8 @@ async def reconcile_recent_days(resources: Resources) -> None:
     Older ones too where Binance was asked about something: its answer may have settled it.
     """
     yesterday = resources.clock.now().date() - DAY
-    first = yesterday - DAY * (_RECENT_DAYS - 1)
+    # A day's files are looked for until its list counts as complete without one.
+    first = yesterday - DAY * (max(_patience(resources, kind) for kind in LineKind) - 1)
     for account in resources.accounts.list_all():
         account_id = account.account_id
         days = await _moved_days(resources, account_id, first, yesterday)
@@ -130,10 +127,11 @@ async def _fetch(
     listing = await resources.provider.list_report_files(credential_id, first, last)
     if listing.refusal is not None:
         return listing.refusal
+    seen: set[UUID] = set()
     with tempfile.TemporaryDirectory() as folder:
-        for name, url in listing.files:
-            path = Path(folder) / "report"
-            why = await resources.provider.download_report(credential_id, url, path)
+        for listed in listing.files:
+            name, path = listed.name, Path(folder) / "report"
+            why = await resources.provider.download_report(credential_id, listed.url, path)
             if why is not None:
                 return f"{name}: {why}"
             try:
@@ -147,31 +145,60 @@ async def _fetch(
                 )
             except Refused as error:
                 return f"{name}: {error.message}"
+            seen.add(came.file.file_id)
             if not came.was_known:
                 taken.append(came.file.name)
-    now = resources.clock.now()
-    written_until = _written_until([name for name, _ in listing.files], today=now.date())
-    span = Span(span_of(first).start, span_of(min(last, written_until)).end)
-
-    async def step(tx: Transaction) -> None:
-        await report_files.cover(tx, account_id, LineKind, span, rests_on="list of files", now=now)
-
-    await resources.database.run(step, name="cover_listed")
+    await _cover_listed(
+        resources, account_id, Span(span_of(first).start, span_of(last).end), listing.files, seen
+    )
     return None
 
 
-def _written_until(names: Sequence[str], *, today: date) -> date:
-    """Say up to which day the files of a list are written, those of quiet days being none.
+async def _cover_listed(
+    resources: Resources,
+    account_id: UUID,
+    asked: Span,
+    listed: Sequence[ListedFile],
+    seen: Collection[UUID],
+) -> None:
+    """Write down for which days everything that Binance lists was seen, a kind at a time."""
+    now = resources.clock.now()
+    ends = {
+        kind: span_of(_written_until(resources, kind, listed, today=now.date())).end
+        for kind in LineKind
+    }
 
-    A day's file may still be to come: it is there once one of that day or a later one is listed,
-    or when days have gone by. Names are like T_Payment_20260131.xls (reference 2.13).
+    async def step(tx: Transaction) -> None:
+        if not await report_files.lock_taken(tx, account_id, seen):
+            return  # one was withdrawn meanwhile: the next round takes it in again
+        for kind, end in ends.items():
+            span = Span(asked.start, min(asked.end, end))
+            await report_files.cover(
+                tx, account_id, [kind], span, rests_on=report_files.THE_LIST, now=now
+            )
+
+    await resources.database.run(step, name="cover_listed")
+
+
+def _written_until(
+    resources: Resources, kind: LineKind, listed: Sequence[ListedFile], *, today: date
+) -> date:
+    """Say up to which day Binance's list of a kind is written, its quiet days having no file.
+
+    A day's file may still be to come: it is there once one of that kind and of that day or a later
+    one is listed, or when days have gone by. Refunds are listed on the day of their settlement,
+    whose timetable is the contract's: of them only time says it.
     """
-    days = [today - DAY * _RECENT_DAYS]
-    for name in names:
-        for text in re.findall(r"_([0-9]{8})\.", name):
-            with contextlib.suppress(ValueError):  # another number
-                days.append(date.fromisoformat(text))
-    return max(days)
+    waited = today - DAY * _patience(resources, kind)
+    if kind is LineKind.REFUND:
+        return waited
+    return max([waited, *(f.day for f in listed if f.kind is kind and f.day is not None)])
+
+
+def _patience(resources: Resources, kind: LineKind) -> int:
+    """Say after how many days a kind's list is written; how late that is, nobody documents."""
+    policy = resources.policy
+    return policy.settlement_days if kind is LineKind.REFUND else policy.report_days
 
 
 async def _wants_balance(resources: Resources, account_id: UUID, today: date) -> bool:

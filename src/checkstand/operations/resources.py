@@ -64,6 +64,8 @@ class Policy:
     patience: Patience = field(default_factory=Patience)  # before a person is told
     allow_private_webhooks: bool = False
     call_rate: CallRate = CALL_RATE
+    report_days: int = 3  # after which a day without a file of Binance's list was a quiet one
+    settlement_days: int = 3  # the same of the list that has refunds: its timetable is by contract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

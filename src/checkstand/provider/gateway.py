@@ -4,7 +4,7 @@ accepted: they did it. rejected: a definite no. unavailable: nothing happened th
 sent, and whether it took effect is not known. Nothing here decides what follows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -33,6 +33,7 @@ from checkstand.domain.refund import Refund
 from checkstand.domain.report import Finding, RefundFinding, RefundReport, Report, Source
 from checkstand.observability import Observer
 from checkstand.provider.downloads import Fetch, download
+from checkstand.provider.report_listing import ListedFile, ReportListing
 from checkstand.provider.translation import (
     render_pass_through,
     report_of_creation,
@@ -123,14 +124,6 @@ class ProviderCredential:
     def is_simulated(self) -> bool:
         """Say whether these keys are for a stand-in, where no money is real."""
         return self.base_url.rstrip("/") != LIVE_BASE_URL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportListing:
-    """The report files of some days, or why there is no list of them."""
-
-    files: Sequence[tuple[str, str]] = ()  # name and address; the address is a secret
-    refusal: str | None = None
 
 
 class Provider:
@@ -350,7 +343,9 @@ class Provider:
             return ReportListing(refusal=_failed(error).summary)
         finally:
             self._observer.after("binance /report/get-file")
-        return ReportListing(files=[(file.file_name, file.download_url) for file in found])
+        return ReportListing(
+            files=[ListedFile(name=file.file_name, url=file.download_url) for file in found]
+        )
 
     async def download_report(self, credential_id: UUID, url: str, into: Path) -> str | None:
         """Fetch a report file from where Binance says it is; return why that did not work."""

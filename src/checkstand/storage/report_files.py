@@ -1,7 +1,7 @@
 """Report files, their lines, and what they cover: taken in by parts that a crash cannot double."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -65,7 +65,18 @@ _WITHDRAW = statement(
     """
     UPDATE report_files SET taken_at = NULL, withdrawn_at = $3
      WHERE account_id = $1 AND file_id = $2 AND withdrawn_at IS NULL
-    RETURNING file_id
+    RETURNING account_id, file_id, sha256, name, source, format, map_name, lines, lines_taken,
+              first_at, last_at, notes, received_at, taken_at, withdrawn_at
+    """,
+)
+#: Held until the end of the transaction: whoever withdraws one of them comes before or after.
+_LOCK_TAKEN = statement(
+    "report_files.lock_taken",
+    """
+    SELECT file_id FROM report_files
+     WHERE account_id = $1 AND file_id = ANY($2) AND taken_at IS NOT NULL
+     ORDER BY file_id
+       FOR UPDATE
     """,
 )
 _UNCOVER = statement(
@@ -134,6 +145,23 @@ _COVER = statement(
     )
     VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT DO NOTHING
+    """,
+)
+#: The list of files may be asked again after a file that it rested on was withdrawn.
+_COVER_AGAIN = statement(
+    "report_coverage.renew",
+    """
+    UPDATE report_coverage SET withdrawn_at = NULL
+     WHERE account_id = $1 AND coverage_id = $2 AND withdrawn_at IS NOT NULL
+    """,
+)
+_CUT = statement(
+    "report_coverage.cut",
+    """
+    UPDATE report_coverage SET withdrawn_at = $6
+     WHERE account_id = $1 AND kind = ANY($2) AND covers_until > $3 AND covers_from < $4
+       AND rests_on = $5 AND withdrawn_at IS NULL
+    RETURNING kind, covers_from, covers_until
     """,
 )
 _COVERAGE = statement(
@@ -250,12 +278,25 @@ async def move_on(tx: Transaction, file: StoredFile, *, taken: int, to: int, now
     return row is not None
 
 
-async def withdraw(tx: Transaction, account_id: UUID, file_id: UUID, *, now: datetime) -> bool:
-    """Let a file and what it covers count no more; False when there is none that does."""
-    if await tx.row(_WITHDRAW, account_id, file_id, now) is None:
-        return False
+async def withdraw(
+    tx: Transaction, account_id: UUID, file_id: UUID, *, now: datetime
+) -> StoredFile | None:
+    """Let a file and what it covers count no more; None when there is none that does."""
+    row = await tx.row(_WITHDRAW, account_id, file_id, now)
+    if row is None:
+        return None
     await tx.run(_UNCOVER, account_id, rests_on_file(file_id), now)
-    return True
+    return StoredFile(**dict(row))
+
+
+async def lock_taken(tx: Transaction, account_id: UUID, file_ids: Collection[UUID]) -> bool:
+    """Hold files as they are; False when one of them is not in, or was withdrawn."""
+    rows = await tx.rows(_LOCK_TAKEN, account_id, list(file_ids))
+    return len(rows) == len(set(file_ids))
+
+
+#: What a coverage rests on that no single file gives: days on which Binance's list has none.
+THE_LIST: Final = "list of files"
 
 
 def rests_on_file(file_id: UUID) -> str:
@@ -362,6 +403,20 @@ async def cover(
     for kind in sorted(kinds):
         coverage_id = uuid5(account_id, f"coverage:{rests_on}:{kind}:{span.start}:{end}")
         await tx.run(_COVER, account_id, coverage_id, kind, span.start, end, rests_on, now)
+        if rests_on == THE_LIST:
+            await tx.run(_COVER_AGAIN, account_id, coverage_id)
+
+
+async def uncover_listed(
+    tx: Transaction, account_id: UUID, kinds: Iterable[LineKind], span: Span, *, now: datetime
+) -> None:
+    """Believe no more, of a stretch of time, that everything which Binance's list has was seen."""
+    rows = await tx.rows(_CUT, account_id, sorted(kinds), span.start, span.end, THE_LIST, now)
+    for row in rows:
+        left = Span(row["covers_from"], min(row["covers_until"], span.start))
+        right = Span(max(row["covers_from"], span.end), row["covers_until"])
+        for rest in (left, right):
+            await cover(tx, account_id, [row["kind"]], rest, rests_on=THE_LIST, now=now)
 
 
 async def coverage(tx: Transaction, account_id: UUID, kind: LineKind, span: Span) -> list[Span]:

@@ -152,6 +152,31 @@ async def test_what_is_said_beside_a_file_must_make_sense(shop: Any, query: str)
     assert (answer.status, answer.json["code"]) == (422, "invalid_request")
 
 
+@pytest.mark.parametrize("day", ["9999-12-31", "9999-12-30", "2101-01-01", "2017-12-31", "today"])
+@pytest.mark.parametrize("act", ["reconcile", "close"])
+async def test_day_far_off_is_neither_reconciled_nor_closed(shop: Any, day: str, act: str) -> None:
+    answer = await shop.request("POST", f"{BASE}/days/{day}/{act}")
+
+    assert (answer.status, answer.json["code"]) == (404, "day_not_found")
+    assert answer.json["field"] == "day"
+    assert day in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("from=2031-01-02&to=2031-01-01", "from 2031-01-02 comes after to 2031-01-01"),
+        ("from=2031-02-02", "from 2031-02-02 comes after to 2031-02-01, which is today"),
+    ],
+)
+async def test_days_the_wrong_way_round_are_refused(shop: Any, query: str, words: str) -> None:
+    answer = await shop.request("GET", f"{BASE}/days?{query}")
+
+    assert (answer.status, answer.json["code"]) == (422, "invalid_request")
+    assert answer.json["field"] == "from"
+    assert words in answer.json["detail"]
+
+
 @pytest.mark.parametrize("day", ["yesterday", "2026-02-30", "0001-01-01", "2026-01-15"])
 async def test_day_that_is_none_or_never_was_reconciled_is_not_found(shop: Any, day: str) -> None:
     answer = await shop.request("GET", f"{BASE}/days/{day}")

@@ -11,16 +11,21 @@ CELL_CHARACTERS_MAX: Final = 32_767
 CELLS_MAX: Final = 256
 
 
+#: A workbook of ours has a handful; each one costs a look into it.
+SHEETS_MAX: Final = 64
+
+
 class NumberText(str):
-    """The text of a number cell: a double in the file, so only fifteen digits of it are sure."""
+    """The text of a number cell: a double for most writers, so only fifteen digits are sure."""
 
     __slots__ = ()
 
 
 class Sheet(Protocol):
-    """One table of a file. Its rows may be read again and again."""
+    """One sheet of a file. Its rows may be read again and again."""
 
     format: str
+    name: str  # as the spreadsheet shows it; empty for text, which has no sheets
 
     def rows(self) -> Iterator[list[str]]:
         """Yield the cells of each row from the first on, empty ones as empty text."""

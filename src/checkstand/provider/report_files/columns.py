@@ -17,7 +17,7 @@ from checkstand.errors import Refused
 
 #: Everything a line can say. The first ones identify it.
 IDS: Final = ("transaction_id", "prepay_id", "trade_no", "refund_id")
-FIELDS: Final = (*IDS, "time", "kind", "currency", "amount", "fee", "status")
+FIELDS: Final = (*IDS, "time", "kind", "currency", "amount", "fee", "fee_currency", "status")
 _REQUIRED: Final = ("time", "amount")
 #: Words by which files say that money moved, and that it did not (yet).
 SETTLED: Final = frozenset(
@@ -30,7 +30,9 @@ UNSETTLED: Final = frozenset(
     | {"refund_rejected", "rejected", "refuse"}
 )
 #: How many rows may stand above the header.
-_PREAMBLE_ROWS: Final = 30
+PREAMBLE_ROWS: Final = 30
+#: Time, amount and an id: no map fits a sheet whose rows have fewer cells.
+COLUMNS_MIN: Final = 3
 _MAP_KEYS: Final = frozenset(
     {"columns", "kind", "kinds", "zone", "time_format", "decimal", "settled", "unsettled"}
 )
@@ -84,6 +86,7 @@ _MONEY: Final = {
     "trade_no": ("Merchant Trade No", "Merchant Order No", "Merchant Order ID", "Trade No"),
     "currency": ("Currency", "Order Currency", "Asset", "Coin"),
     "fee": ("Commission", "Fee", "Transaction Fee", "Service Fee"),
+    "fee_currency": ("Commission Currency", "Commission Asset", "Fee Currency", "Fee Coin"),
     "status": ("Status", "Order Status", "Transaction Status"),
 }
 
@@ -165,34 +168,51 @@ class FittedHeader:
     map: ColumnMap
     row: int  # counted from 1
     places: Mapping[str, int]
+    cells: Sequence[str]  # the header itself, to be shown
+
+    @property
+    def kinds_listed(self) -> set[LineKind]:
+        """Return what a table under this header lists whether or not it has a line of it."""
+        return set() if self.map.kind is None else {self.map.kind}
 
 
 def find_header(rows: Sequence[Sequence[str]], maps: Sequence[ColumnMap]) -> FittedHeader | None:
     """Find the header among a file's first rows, by the merchant's maps before our guesses."""
-    for number, row in enumerate(rows[:_PREAMBLE_ROWS], 1):
+    for number, row in enumerate(rows[:PREAMBLE_ROWS], 1):
         for column_map in (*maps, *BUILT_IN):
             places = column_map.fit(row)
             if places is not None:
-                return FittedHeader(map=column_map, row=number, places=places)
+                return FittedHeader(map=column_map, row=number, places=places, cells=row)
     return None
 
 
-def unknown_header(rows: Sequence[Sequence[str]]) -> Refused:
-    """Show a header that no map fits, and say how to map it."""
+def unknown_header(rows: Sequence[Sequence[str]], *, sheet: str = "") -> Refused:
+    """Show a header that no map fits, and say how to map it; `sheet` is one of several."""
     widest = max(
-        rows[:_PREAMBLE_ROWS], key=lambda row: sum(bool(c.strip()) for c in row), default=[]
+        rows[:PREAMBLE_ROWS], key=lambda row: sum(bool(c.strip()) for c in row), default=[]
     )
     shown = [cell.strip()[:64] for cell in widest][:64]
     return Refused(
         "report_header_unknown",
-        "no column map fits the header of this file: "
+        f"no column map fits the header of {_named(sheet)}: "
         + " | ".join(shown)
         + "\nWrite one as JSON, such as "
         '{"columns": {"time": "…", "transaction_id": "…", "currency": "…", "amount": "…"}}, '
-        "and store it: checkstand reconcile columns set NAME FILE.json (docs/reconciliation.md)",
+        "and store it: checkstand reconcile columns set NAME FILE.json (docs/reconciliation.md)"
+        + (_OF_SEVERAL if sheet else ""),
         field="columns",
-        facts={"header": shown},
+        facts={"header": shown} | ({"sheet": sheet} if sheet else {}),
     )
+
+
+def _named(sheet: str) -> str:
+    return f"the sheet {sheet!r}, and half a workbook is not taken in" if sheet else "this file"
+
+
+_OF_SEVERAL: Final = (
+    "\nOr, if the sheet goes on from the one before it, put that one's header above its first row; "
+    "if it lists no payments, refunds or payouts, remove it from a copy of the file."
+)
 
 
 def parse_map(name: str, document: Any) -> ColumnMap:

@@ -18,6 +18,7 @@ class TextSheet:
     """A file of delimited text."""
 
     def __init__(self, path: Path, head: bytes) -> None:
+        self.name = ""
         self._path = path
         self._encoding = _encoding_of(path, head)
         self._delimiter = self._tell_delimiter()

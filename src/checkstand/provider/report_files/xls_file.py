@@ -11,7 +11,12 @@ from typing import Any, Final
 
 import xlrd
 
-from checkstand.provider.report_files.cells import CELLS_MAX, NumberText, unreadable
+from checkstand.provider.report_files.cells import (
+    CELLS_MAX,
+    SHEETS_MAX,
+    NumberText,
+    unreadable,
+)
 
 #: The format holds 65,536 rows a sheet: anything near this size is no report.
 _BYTES_MAX: Final = 128 * 1024 * 1024
@@ -38,6 +43,7 @@ class XlsSheet:
     format = "xls"
 
     def __init__(self, sheet: Any, datemode: int) -> None:
+        self.name = str(sheet.name)
         self._sheet = sheet
         self._datemode = datemode
 
@@ -59,9 +65,12 @@ def open_xls(path: Path) -> list[XlsSheet]:
     try:
         # The library talks to stdout about what it finds odd.
         book = xlrd.open_workbook(str(path), logfile=io.StringIO(), ragged_rows=True)
-        return [XlsSheet(sheet, book.datemode) for sheet in book.sheets()]
+        sheets = [XlsSheet(sheet, book.datemode) for sheet in book.sheets()]
     except _FAILURES as error:
         raise unreadable(str(error) or type(error).__name__) from error
+    if len(sheets) > SHEETS_MAX:
+        raise unreadable(f"it has more than {SHEETS_MAX} sheets")
+    return sheets
 
 
 def _text_of(cell: Any, datemode: int) -> str:

@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
@@ -19,6 +19,7 @@ from xml.parsers import expat
 from checkstand.provider.report_files.cells import (
     CELL_CHARACTERS_MAX,
     CELLS_MAX,
+    SHEETS_MAX,
     NumberText,
     unreadable,
 )
@@ -29,6 +30,8 @@ _RATIO_MAX: Final = 200
 _SMALL: Final = 10 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _SHEETS: Final = re.compile(r"xl/worksheets/[^/]+\.xml", re.IGNORECASE)
+#: A spreadsheet lets a sheet's name have 31.
+_NAME_CHARACTERS_MAX: Final = 64
 _LETTERS: Final = re.compile(r"[A-Z]{1,3}")
 _PACKINGS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _FAILURES: Final = (
@@ -64,9 +67,14 @@ class XlsxFile:
         self._file.close()
 
     def sheets(self) -> list["XlsxSheet"]:
-        """Return the worksheets, in the order of their names."""
-        names = sorted(n for n in self._archive.namelist() if _SHEETS.fullmatch(n))
-        return [XlsxSheet(self._archive, name, self._strings) for name in names]
+        """Return the worksheets as the workbook orders and names them, then any others."""
+        parts = dict.fromkeys(n for n in self._archive.namelist() if _SHEETS.fullmatch(n))
+        if len(parts) > SHEETS_MAX:
+            raise unreadable(f"it has more than {SHEETS_MAX} sheets")
+        shown = {part: name for part, name in _shown_names(self._archive).items() if part in parts}
+        others = {part: _stem_of(part) for part in sorted(parts, key=_in_order)}
+        names = shown | {part: name for part, name in others.items() if part not in shown}
+        return [XlsxSheet(self._archive, part, name, self._strings) for part, name in names.items()]
 
     def _check_sizes(self) -> None:
         entries = self._archive.infolist()
@@ -97,20 +105,68 @@ def _open_archive(file: BinaryIO) -> zipfile.ZipFile:
         raise unreadable(str(error)) from error
 
 
+def _shown_names(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return part → name of the sheets that the workbook lists, in its order."""
+    ids: dict[str, str] = {}  # relationship → name
+    targets: dict[str, str] = {}  # relationship → part
+
+    def sheet(attributes: dict[str, str]) -> None:
+        for key, value in attributes.items():
+            if key.rpartition(":")[2] == "id" and "name" in attributes:
+                ids[value] = attributes["name"][:_NAME_CHARACTERS_MAX]
+
+    def relationship(attributes: dict[str, str]) -> None:
+        target = attributes.get("Target", "")
+        part = target[1:] if target.startswith("/") else f"xl/{target}"
+        targets[attributes.get("Id", "")] = part
+
+    _for_each(archive, "xl/workbook.xml", "sheet", sheet)
+    if "xl/_rels/workbook.xml.rels" in archive.namelist():
+        _for_each(archive, "xl/_rels/workbook.xml.rels", "Relationship", relationship)
+    return {targets[each]: name for each, name in ids.items() if each in targets}
+
+
+def _for_each(
+    archive: zipfile.ZipFile, part: str, wanted: str, take: Callable[[dict[str, str]], None]
+) -> None:
+    """Hand over the attributes of each element of a name."""
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if tag.rpartition(":")[2] == wanted:
+            take(attributes)
+
+    parser = _strict_parser()
+    parser.StartElementHandler = start
+    for _ in _parsing(archive, part, parser):
+        pass
+
+
+def _stem_of(part: str) -> str:
+    return part.rpartition("/")[2].rpartition(".")[0]
+
+
+def _in_order(part: str) -> list[int | str]:
+    """Sort sheet10 after sheet9."""
+    return [int(each) if each.isdigit() else each for each in re.split(r"([0-9]+)", part)]
+
+
 class XlsxSheet:
     """One worksheet."""
 
     format = "xlsx"
 
-    def __init__(self, archive: zipfile.ZipFile, name: str, strings: "_SharedStrings") -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, part: str, name: str, strings: "_SharedStrings"
+    ) -> None:
+        self.name = name
         self._archive = archive
-        self._name = name
+        self._part = part
         self._strings = strings
 
     def rows(self) -> Iterator[list[str]]:
         """Yield the cells of each row."""
         reader = _RowReader(self._strings)
-        for _ in _parsing(self._archive, self._name, reader.parser):
+        for _ in _parsing(self._archive, self._part, reader.parser):
             yield from reader.rows
             reader.rows.clear()
 

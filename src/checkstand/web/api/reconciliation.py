@@ -16,6 +16,7 @@ from checkstand.domain.report_line import StoredFile
 from checkstand.domain.view import render_discrepancy, render_time
 from checkstand.errors import NotFound, Refused
 from checkstand.operations.close_day import close_day
+from checkstand.operations.parse_day import parse_day
 from checkstand.operations.reconcile_days import reconcile_days
 from checkstand.operations.resolve_discrepancy import resolve_discrepancy
 from checkstand.operations.store_columns import (
@@ -64,8 +65,12 @@ async def days(
     resources: House, caller: CanReadReconciliation, filters: Annotated[DayFilters, Query()]
 ) -> JSONResponse:
     """List days as they were last reconciled, oldest first."""
-    last = filters.last or resources.clock.now().date()
+    today = resources.clock.now().date()
+    last = filters.last or today
     first = filters.first or last - DAY * 30
+    if first > last:
+        so = "" if filters.last else ", which is today unless you say another day"
+        raise Refused("invalid_request", f"from {first} comes after to {last}{so}", field="from")
     if (last - first).days > _DAYS_MAX:
         raise Refused("invalid_request", f"ask for at most {_DAYS_MAX} days", field="from")
     found = await list_days(resources.database, caller.account_id, first=first, last=last)
@@ -341,12 +346,9 @@ def _render_file(file: StoredFile) -> dict[str, Any]:
 
 def _day(text: str) -> date:
     try:
-        parsed = date.fromisoformat(text)
-    except ValueError:
-        parsed = date.min
-    if parsed.year < 2018:
-        raise NotFound("day_not_found", f"{text[:64]!r} is no day like 2026-01-31", field="day")
-    return parsed
+        return parse_day(text, called="day", field="day")
+    except Refused as error:  # it is a part of the address
+        raise NotFound("day_not_found", error.message, field="day") from None
 
 
 def _discrepancy_id(text: str, *, field: str = "discrepancy_id") -> UUID:

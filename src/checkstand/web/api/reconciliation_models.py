@@ -5,9 +5,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, model_validator
 
-from checkstand.domain.reconciliation import DiscrepancyKind
+from checkstand.domain.reconciliation import FIRST_DAY, LAST_DAY, DiscrepancyKind
 
-_Day = Annotated[date, Field(ge=date(2018, 1, 1), le=date(2100, 12, 31))]
+_Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 
 
 class DayFilters(BaseModel):
