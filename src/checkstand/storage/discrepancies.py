@@ -25,7 +25,7 @@ _LINES = """
       ON (f.account_id, f.file_id) = (l.account_id, l.file_id) AND f.taken_at IS NOT NULL
 """
 _PAID_AT = "coalesce(p.paid_at, p.received_at)"
-_RETURNED_AT = "coalesce(r.ended_at, r.requested_at)"
+_RETURNED_AT = "coalesce(r.returned_at, r.ended_at, r.requested_at)"
 
 _PAYMENTS_DIFFER = statement(
     "reconcile.payments_differ",
