@@ -40,6 +40,9 @@ _LIST = statement(
     """,
 )
 
+#: What a run has ended differs no more; what a person has settled does.
+_COUNTS = "coalesce({}resolution, '') NOT IN ('agreed', 'withdrawn')"
+
 #: Facts of ours of a day by bucket. A discrepancy that a person settled still differs.
 _PAYMENT_TOTALS = statement(
     "reconcile.payment_totals",
@@ -52,7 +55,7 @@ _PAYMENT_TOTALS = statement(
                  (SELECT min(d.bucket) FROM discrepancies d
                    WHERE (d.account_id, d.day, d.subject)
                          = (p.account_id, $4, 'payment:' || p.payment_id)
-                     AND d.resolution IS DISTINCT FROM 'agreed'),
+                     AND {_COUNTS.format("d.")}),
                  CASE WHEN EXISTS (
                    SELECT 1 FROM report_lines l
                      JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
@@ -81,15 +84,20 @@ _REFUND_TOTALS = statement(
                  (SELECT min(d.bucket) FROM discrepancies d
                    WHERE (d.account_id, d.day) = (r.account_id, $4)
                      AND d.subject IN ('refund:' || r.refund_id, 'attempt:' || r.attempt_id)
-                     AND d.kind LIKE 'refund%' AND d.resolution IS DISTINCT FROM 'agreed'),
+                     AND d.kind LIKE 'refund%' AND {_COUNTS.format("d.")}),
                  CASE WHEN EXISTS (
                    SELECT 1 FROM report_lines l
                      JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
                       AND f.taken_at IS NOT NULL
                     WHERE (l.account_id, l.attempt_id) = (r.account_id, r.attempt_id)
-                      AND l.kind = 'refund' AND l.settled
-                      AND CASE WHEN r.is_elsewhere THEN l.refund_id IS NULL
-                               ELSE l.refund_id = r.refund_id END)
+                      AND l.kind = 'refund' AND l.settled AND l.refund_id IS NULL
+                      AND (r.is_elsewhere OR l.refund_ref IS NULL)
+                    UNION ALL
+                   SELECT 1 FROM report_lines l
+                     JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
+                      AND f.taken_at IS NOT NULL
+                    WHERE (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
+                      AND l.kind = 'refund' AND l.settled)
                  THEN 'matched' ELSE 'waiting' END) AS bucket,
                r.currency, coalesce(r.returned, r.amount) AS amount, r.fee_returned AS fee
           FROM refunds r
@@ -102,7 +110,7 @@ _REFUND_TOTALS = statement(
 #: What differs and is no fact of ours: listed payments and refunds that we do not have.
 _OTHER_TOTALS = statement(
     "reconcile.other_totals",
-    """
+    f"""
     SELECT t.kind, t.bucket, t.currency, count(*) AS facts, coalesce(sum(t.amount), 0) AS amount,
            NULL::numeric AS fee, 0 AS fees_unknown, 0 AS asked
       FROM (
@@ -110,7 +118,7 @@ _OTHER_TOTALS = statement(
                     WHEN kind = 'orphan_notice' THEN 'notices' ELSE 'payments' END AS kind,
                bucket, coalesce(currency, '') AS currency, subject, max(amount) AS amount
           FROM discrepancies
-         WHERE account_id = $1 AND day = $2 AND resolution IS DISTINCT FROM 'agreed'
+         WHERE account_id = $1 AND day = $2 AND {_COUNTS.format("")}
            AND kind IN ('status', 'not_ours', 'refund_not_ours', 'refund_status',
                         'refunded_elsewhere', 'orphan_notice')
          GROUP BY 1, 2, 3, 4) AS t
@@ -120,10 +128,10 @@ _OTHER_TOTALS = statement(
 )
 _OPEN_COUNTS = statement(
     "reconcile.discrepancy_counts",
-    """
+    f"""
     SELECT kind, count(*) AS found, count(*) FILTER (WHERE resolved_at IS NULL) AS open
       FROM discrepancies
-     WHERE account_id = $1 AND day = $2 AND resolution IS DISTINCT FROM 'agreed'
+     WHERE account_id = $1 AND day = $2 AND {_COUNTS.format("")}
      GROUP BY kind ORDER BY kind
     """,
 )
