@@ -152,14 +152,17 @@ _SNAPSHOTS = statement(
      ORDER BY day
     """,
 )
-#: Before this nothing was here to compare: an account opened, or orders brought along from before.
+#: Before this there was nothing to compare: no account here, nothing brought along from before, and
+#: no file that lists something older.
 _FIRST_DAY = statement(
     "reconcile.first_day",
     """
     SELECT (least(
                (SELECT created_at FROM accounts WHERE account_id = $1),
                (SELECT min(created_at) FROM orders WHERE account_id = $1),
-               (SELECT min(coalesce(paid_at, received_at)) FROM payments WHERE account_id = $1)
+               (SELECT min(coalesce(paid_at, received_at)) FROM payments WHERE account_id = $1),
+               (SELECT min(first_at) FROM report_files
+                 WHERE account_id = $1 AND taken_at IS NOT NULL)
            ) AT TIME ZONE 'UTC')::date AS day
     """,
 )
@@ -442,7 +445,7 @@ async def snapshots(
 
 
 async def first_day(tx: Transaction, account_id: UUID) -> date:
-    """Return the day of the account's first fact: when it was opened, or an older order."""
+    """Return the day of the account's first fact, by our rows or by a report file."""
     (row,) = await tx.rows(_FIRST_DAY, account_id)
     day: date = row["day"]
     return day
