@@ -81,7 +81,8 @@ def closed_days_stay(books: Books) -> Iterator[str]:
             yield f"the summary of {day} is not what was heard of it"
         yield from _hides(books, day, json.loads(heard)["summary"])
     until = books.world.desk.audited_until
-    booked = {row["fact_id"]: row for row in books.tables["closed_facts"]}
+    facts = books.tables["closed_facts"]
+    booked = {row["fact_id"]: row for row in facts if row["kind"] == "payment"}
     if until is None:
         return
     for row in books.tables["payments"]:

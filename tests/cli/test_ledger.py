@@ -82,7 +82,7 @@ async def test_anchor_is_printed_and_verified(books: Any) -> None:
     other = books.ends("ledger", "verify", "--anchor", "0" * 64)
 
     assert verified.code == 0
-    assert verified.out == "3 transfers, 1 seals and 0 orders checked\n"
+    assert verified.out == "3 transfers, 1 seals, 0 orders and 0 closed days checked\n"
     assert other.code == 3
     assert other.out.startswith(f"anchor_missing: no seal has the hash {'0' * 64}\n")
 

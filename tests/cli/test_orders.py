@@ -78,12 +78,36 @@ async def test_order_is_explained_as_the_api_tells_it(held: Any) -> None:
 
 async def test_what_cannot_be_done_is_said_in_a_sentence(held: Any) -> None:
     _, order_id, run = held
+    accept = ("resolve", order_id, "amount_differs", "accept", "--reason", "x")
 
     for arguments, code, words in (
         (("show", "shop-78"), 1, "there is no order shop-78"),
         (("resolve", order_id, "paid_late", "accept", "--reason", "x"), 1, "amount_differs"),
         (("resolve", order_id, "amount_differs", "refund", "--reason", "x"), 1, "refund payment"),
         (("resolve", order_id, "amount_differs", "accept"), 2, "--reason"),
+        (
+            (*accept, "--returned-at", "yesterday"),
+            2,
+            "--returned-at must be a time with its zone",
+        ),
+        (
+            (*accept, "--returned-at", "2026-01-31T12:00Z"),
+            2,
+            "belong to an amount that went back",
+        ),
+        (
+            (
+                *accept,
+                "--amount",
+                "1",
+                "--returned-at",
+                "2026-01-31T12:00Z",
+                "--fee-returned",
+                "0.01",
+            ),
+            2,
+            "belongs to accepting refunded_elsewhere alone",
+        ),
     ):
         ended = await run(*arguments)
         assert ended.code == code, ended

@@ -57,6 +57,8 @@ def test_run_that_was_killed_between_two_parts_is_gone_on_with(
 def test_closed_day_s_summary_is_verified_until_somebody_changes_it(
     on_postgres: Any, tmp_path: Path
 ) -> None:
+    listed = _write(tmp_path, "listed.csv", FOREIGN)
+    assert on_postgres.ends("reconcile", "--file", listed).code == 3
     closed = on_postgres.ends("reconcile", "close", "2026-01-15", "--by", "Ada")
     assert (closed.code, closed.err) == (0, "")
     file = _write(tmp_path, "day.json", closed.out)
@@ -152,3 +154,32 @@ def test_file_that_is_not_there_is_named(on_postgres: Any) -> None:
 
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "checkstand: none.csv cannot be read: No such file or directory\n"
+
+
+def test_several_days_are_closed_in_order_and_those_that_cannot_be_say_why(
+    on_postgres: Any, tmp_path: Path
+) -> None:
+    on_postgres.ends("reconcile", "--file", _write(tmp_path, "a.csv", FOREIGN))
+    one = on_postgres.ends("reconcile", "close", "2026-01-16")
+
+    closed = on_postgres.ends("reconcile", "close", "--from", "2026-01-15", "--to", "2026-01-17")
+
+    assert (closed.code, closed.err) == (0, "")
+    lines = closed.out.splitlines()
+    days = [json.loads(line)["summary"]["day"] for line in lines]
+    assert days == ["2026-01-15", "2026-01-16", "2026-01-17"]
+    assert lines[1] == one.out.strip()
+    verified = on_postgres.ends("ledger", "verify")
+    assert verified.out.endswith("and 3 closed days checked\n")
+    for arguments, words in (
+        (("2019-01-31",), "the first day that can be closed is 2026-01-15"),
+        (("--from", "2026-01-14", "--to", "2026-01-18"), "2026-01-14 is before"),
+        (("2026-01-15", "--from", "2026-01-15"), "say one day, or --from and --to"),
+        ((), "say one day, or --from and --to"),
+        (("--to", "2026-01-15"), "say one day, or --from and --to"),
+        (("--from", "2026-01-15", "--to", "2026-01-14"), "--to comes before --from"),
+    ):
+        refused = on_postgres.ends("reconcile", "close", *arguments)
+        assert refused.code == 2, refused
+        assert words in refused.err, refused
+        assert refused.out == ""

@@ -11,12 +11,14 @@ from checkstand.domain.anomaly import AnomalyKind, Resolution, anomaly_id_of
 from checkstand.domain.attempt import AttemptStatus
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.event import EventType
+from checkstand.domain.ledger import transfers_of
 from checkstand.domain.money import Money
 from checkstand.domain.order import OrderStatus
 from checkstand.domain.resolution import (
     EFFECTS,
     Effect,
     Obstacle,
+    WentBack,
     obstacle_to,
     resolve_anomaly,
     settle_returned,
@@ -59,7 +61,7 @@ def _resolve(
 
 def _obstacle(make: Any, case: Case, kind: AnomalyKind, how: Resolution, **more: Any) -> Any:
     anomaly = next(a for a in case.anomalies if a.kind == kind)
-    fields = {"amount": None, "now": make.given().now} | more
+    fields = {"went_back": None, "now": make.given().now} | more
     return obstacle_to(case, anomaly, how, **fields)
 
 
@@ -207,7 +209,9 @@ def test_return_found_elsewhere_is_booked_as_a_refund(
     kind = AnomalyKind.REFUNDED_ELSEWHERE
     case = _open(make, make.settled_case(make.attempt("PAID"), status=status), kind)
 
-    decided = _resolve(make, case, kind, Resolution.ACCEPT, amount=Decimal(amount))
+    decided = _resolve(
+        make, case, kind, Resolution.ACCEPT, went_back=WentBack(amount=Decimal(amount))
+    )
 
     (refund,), (payment,) = decided.case.refunds, decided.case.payments
     assert refund.is_elsewhere
@@ -227,9 +231,54 @@ def test_return_found_elsewhere_needs_a_sum_that_can_be(
 ) -> None:
     kind = AnomalyKind.REFUNDED_ELSEWHERE
     case = _open(make, make.settled_case(make.attempt("PAID")), kind)
-    sum_ = None if amount is None else Decimal(amount)
+    went_back = None if amount is None else WentBack(amount=Decimal(amount))
 
-    assert _obstacle(make, case, kind, Resolution.ACCEPT, amount=sum_) is obstacle
+    assert _obstacle(make, case, kind, Resolution.ACCEPT, went_back=went_back) is obstacle
+
+
+@pytest.mark.parametrize(
+    ("minutes", "fee", "obstacle"),
+    [
+        (-60, "0.12", None),
+        (0, None, None),
+        (1, None, Obstacle.RETURNED_IN_FUTURE),
+        (-60_000, None, Obstacle.RETURNED_BEFORE_PAID),
+        (None, "0.13", Obstacle.FEE_TOO_LARGE),
+    ],
+)
+def test_return_found_elsewhere_needs_a_time_and_a_fee_that_can_be(
+    make: Any, minutes: int | None, fee: str | None, obstacle: Obstacle | None
+) -> None:
+    kind, now = AnomalyKind.REFUNDED_ELSEWHERE, make.given().now
+    case = make.settled_case(make.attempt("PAID"))
+    (payment,) = case.payments
+    paid = replace(payment, fee=Decimal("0.12"), paid_at=now - timedelta(days=2))
+    case = _open(make, replace(case, payments=(paid,)), kind)
+    went_back = WentBack(
+        amount=Decimal(1),
+        at=None if minutes is None else now + timedelta(minutes=minutes),
+        fee=None if fee is None else Decimal(fee),
+    )
+
+    assert _obstacle(make, case, kind, Resolution.ACCEPT, went_back=went_back) is obstacle
+
+
+def test_return_found_elsewhere_is_booked_now_and_belongs_to_when_it_left(make: Any) -> None:
+    kind, now = AnomalyKind.REFUNDED_ELSEWHERE, make.given().now
+    case = _open(make, make.settled_case(make.attempt("PAID")), kind)
+    left = now - timedelta(days=2)
+    went_back = WentBack(amount=Decimal(5), at=left, fee=Decimal("0.05"))
+
+    decided = _resolve(make, case, kind, Resolution.ACCEPT, went_back=went_back)
+
+    (refund,) = decided.case.refunds
+    assert (refund.returned_at, refund.ended_at, refund.fee_returned) == (
+        left,
+        now,
+        Decimal("0.05"),
+    )
+    booked = {transfer.kind: (transfer.amount, transfer.at) for transfer in transfers_of(decided)}
+    assert booked == {"refund": (Decimal(5), now), "fee_returned": (Decimal("0.05"), now)}
 
 
 def test_contradiction_that_is_waved_through_lets_things_move(make: Any) -> None:
@@ -303,9 +352,9 @@ def test_every_resolution_ends_once_and_moves_no_money_but_into_books(
     """Whatever the table offers closes the anomaly; the rest is refused."""
     case = _odd_case(make, kind)
     effect = EFFECTS[kind].get(resolution)
-    amount = Decimal(1) if effect is Effect.BOOK_RETURN else None
+    went_back = WentBack(amount=Decimal(1)) if effect is Effect.BOOK_RETURN else None
 
-    obstacle = _obstacle(make, case, kind, resolution, amount=amount)
+    obstacle = _obstacle(make, case, kind, resolution, went_back=went_back)
 
     if effect is None:
         assert obstacle is Obstacle.NOT_OFFERED
@@ -314,7 +363,7 @@ def test_every_resolution_ends_once_and_moves_no_money_but_into_books(
         assert obstacle is Obstacle.REFUND_FIRST
         return
     assert obstacle is None
-    decided = _resolve(make, case, kind, resolution, amount=amount)
+    decided = _resolve(make, case, kind, resolution, went_back=went_back)
     (anomaly,) = decided.case.anomalies
     assert (anomaly.resolution, anomaly.resolved_by) == (resolution, "operator jo")
     assert sum(p.money.amount for p in decided.case.payments) == _ODD.amount

@@ -34,8 +34,8 @@ async def _paid(gateway: Any, **fields: Any) -> str:
 
 DAY = 86_400
 CLOSE = (
-    "INSERT INTO closed_days (account_id, day, closed_at, closed_by, document)"
-    " VALUES ($1, $2, now(), 'alice', '{}')"
+    "INSERT INTO closed_days (account_id, day, closed_at, closed_by, document, number)"
+    " SELECT $1, $2, now(), 'alice', '{}', count(*) + 1 FROM closed_days"
 )
 
 
@@ -143,7 +143,7 @@ async def test_pruned_order_is_the_same_order_when_it_is_asked_for_again(
 
 
 async def test_raw_notice_stays_until_its_day_is_closed(run_gateway: Any, sql: Any) -> None:
-    async with run_gateway(with_worker=False) as gateway:
+    async with run_gateway(with_worker=False, books_hold=False) as gateway:
         await _paid(gateway)
         (account,) = await sql("SELECT account_id FROM accounts")
         today = gateway.resources.clock.now().date()

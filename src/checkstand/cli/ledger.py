@@ -27,7 +27,7 @@ def _check_hash(_: Any, text: str | None) -> None:
 
 @app.command
 def verify(*, anchor: Annotated[str | None, Parameter(validator=_check_hash)] = None) -> int:
-    """Check the books: seals, balance, and every payment, refund and fee against its transfers.
+    """Check the books: seals, balance, closed days, and every payment, refund and fee.
 
     Prints what cannot be right and then exits with 3.
 
@@ -182,7 +182,8 @@ def _tell(verdict: "Verdict", anchor: str | None) -> int:
     if is_lost:
         print(f"anchor_missing: no seal has the hash {anchor}")
     print(
-        f"{verdict.transfers} transfers, {verdict.seals} seals and {verdict.orders} orders checked"
+        f"{verdict.transfers} transfers, {verdict.seals} seals, {verdict.orders} orders and "
+        f"{verdict.days} closed days checked"
     )
     return FOUND_PROBLEMS if verdict.flaws or is_lost else DONE
 

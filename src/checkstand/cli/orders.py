@@ -90,6 +90,8 @@ def resolve(
     *,
     reason: str,
     amount: str | None = None,
+    returned_at: str | None = None,
+    fee_returned: str | None = None,
     by: str | None = None,
 ) -> int:
     """Settle an anomaly, with a reason that stays in the order's history.
@@ -104,19 +106,24 @@ def resolve(
         Why; whoever reads the order later will want to know.
     amount
         With accepting refunded_elsewhere: how much went back.
+    returned_at
+        Beside the amount: when, such as 2026-01-31T12:00Z. Else as report files list it, or now.
+    fee_returned
+        Beside the amount: what came back of Binance's fee.
     by
         Who decides; the name you are logged in with otherwise.
     """
     from checkstand.domain.anomaly import Resolution
-    from checkstand.domain.money import MoneyError, parse_amount
-    from checkstand.errors import Refused
+    from checkstand.domain.money import parse_amount
+    from checkstand.domain.view import parse_time
     from checkstand.operations.resolve_anomaly import resolve_anomaly
 
     async def settle(house: "Resources") -> None:
-        try:
-            returned = None if amount is None else parse_amount(amount)
-        except MoneyError as error:
-            raise Refused("invalid_request", f"--amount {error}", field="amount") from error
+        went_back: dict[str, Any] = {
+            "amount": _parsed("amount", amount, parse_amount),
+            "returned_at": _parsed("returned_at", returned_at, parse_time),
+            "fee_returned": _parsed("fee_returned", fee_returned, parse_amount),
+        }
         case = await _find(house, order)
         resolved = await resolve_anomaly(
             house,
@@ -125,12 +132,24 @@ def resolve(
             anomaly_id=_pick_anomaly(case, anomaly),
             resolution=Resolution(resolution),
             reason=reason,
-            amount=returned,
             doer=operator(by),
+            **went_back,
         )
         print(_headline(resolved))
 
     return in_the_house(settle)
+
+
+def _parsed(name: str, text: str | None, parse: Callable[[str], Any]) -> Any:
+    """Read an option's text. Raises Refused naming the option."""
+    from checkstand.domain.money import MoneyError
+    from checkstand.errors import Refused
+
+    try:
+        return None if text is None else parse(text)
+    except (MoneyError, ValueError) as error:
+        option = "--" + name.replace("_", "-")
+        raise Refused("invalid_request", f"{option} {error}", field=name) from error
 
 
 def operator(name: str | None) -> Any:

@@ -87,22 +87,36 @@ def reconcile(
 
 
 @app.command
-def close(day: _Day, /, *, by: str = "command line") -> int:
-    """Close a day for ever and print its signed summary.
+def close(
+    day: _Day | None = None,
+    /,
+    *,
+    first: Annotated[str | None, Parameter(name="--from")] = None,
+    last: Annotated[str | None, Parameter(name="--to")] = None,
+    by: str = "command line",
+) -> int:
+    """Close a day for ever and print its signed summary; or several, in order, one a line.
 
     Parameters
     ----------
+    first
+        The first of several days; those that are closed already stay as they are.
+    last
+        The last of them. Without: the first.
     by
         Who closes it, for the summary.
     """
-    parsed = _parse_day(day, "DAY", "day")
+    if (day is None) == (first is None) or (first is None and last is not None):
+        raise Refused("invalid_request", "say one day, or --from and --to", field="date")
+    days = [_parse_day(day, "DAY", "day")] if day is not None else _days(first, last)
     settings = read_environment()
 
     async def work(house: "Resources", account_id: UUID) -> int:
         from checkstand.operations.close_day import close_day
 
-        closed = await close_day(house, account_id=account_id, day=parsed, by=by)
-        print(closed.document)
+        for each in days:
+            closed = await close_day(house, account_id=account_id, day=each, by=by)
+            print(closed.document, flush=True)
         return DONE
 
     return _run(settings, work)

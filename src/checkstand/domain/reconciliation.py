@@ -57,9 +57,10 @@ class DiscrepancyKind(StrEnum):
 
 
 class DiscrepancyResolution(StrEnum):
-    """How a discrepancy ended. The first is no person's word."""
+    """How a discrepancy ended. The first two are no person's word."""
 
     AGREED = "agreed"  # a later run found ours and theirs the same
+    WITHDRAWN = "withdrawn"  # what showed it counts no more: nobody knows that they agree
     ACCEPTED = "accepted"
     EXPLAINED = "explained"
     WRITTEN_OFF = "written_off"

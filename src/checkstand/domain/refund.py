@@ -60,6 +60,7 @@ class Refund:
     remaining_attempts: int | None = None  # Binance's word in its last answer
     failure: str | None = None  # why it failed, or what it waits for
     ended_at: datetime | None = None
+    returned_at: datetime | None = None  # when the money left, if that is known to be earlier
     asks: int = 0  # queries answered since the status last changed
     due_at: datetime | None = None
     lease_owner: UUID | None = None

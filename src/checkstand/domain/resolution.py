@@ -6,7 +6,7 @@ own, and resolves the anomalies of what it returned.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -100,7 +100,21 @@ class Obstacle(StrEnum):
     AMOUNT_NEEDED = "amount needed"
     AMOUNT_NOT_ASKED = "amount not asked"
     AMOUNT_TOO_LARGE = "amount too large"
+    FEE_TOO_LARGE = "fee too large"
+    RETURNED_IN_FUTURE = "returned in future"
+    RETURNED_BEFORE_PAID = "returned before paid"
     MAY_BE_PAYABLE = "may be payable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WentBack:
+    """Money that went back without us, as a person knows it from Binance's portal."""
+
+    amount: Decimal
+    at: datetime | None = None  # None: nobody knows, and it counts as of now
+    fee: Decimal | None = (
+        None  # what came back of the payment's fee; None: not told, which is not 0
+    )
 
 
 def obstacle_to(
@@ -108,7 +122,7 @@ def obstacle_to(
     anomaly: Anomaly,
     resolution: Resolution,
     *,
-    amount: Decimal | None,
+    went_back: WentBack | None,
     now: datetime,
 ) -> Obstacle | None:
     """Say what stands against resolving an anomaly so; None when nothing does."""
@@ -118,14 +132,14 @@ def obstacle_to(
     payment = case.payment_for(anomaly.attempt_id)
     if effect is None:
         return Obstacle.NOT_OFFERED
-    if (amount is not None) != (effect is Effect.BOOK_RETURN):
-        return Obstacle.AMOUNT_NEEDED if amount is None else Obstacle.AMOUNT_NOT_ASKED
+    if (went_back is not None) != (effect is Effect.BOOK_RETURN):
+        return Obstacle.AMOUNT_NEEDED if went_back is None else Obstacle.AMOUNT_NOT_ASKED
     if effect is Effect.RETURN:
         return Obstacle.REFUND_FIRST
     if effect is Effect.COUNT and payment is not None and payment.refund_reserved > 0:
         return Obstacle.REFUND_UNDER_WAY
-    if amount is not None and (payment is None or amount > payment.refundable):
-        return Obstacle.AMOUNT_TOO_LARGE
+    if went_back is not None:
+        return _obstacle_to_return(case, payment, went_back, now=now)
     attempt = case.attempt(anomaly.attempt_id)
     if (
         effect is Effect.GIVE_UP
@@ -136,6 +150,28 @@ def obstacle_to(
     return None
 
 
+def _obstacle_to_return(
+    case: Case, payment: Payment | None, went_back: WentBack, *, now: datetime
+) -> Obstacle | None:
+    """Say why money cannot have gone back so."""
+    if payment is None or went_back.amount > payment.refundable:
+        return Obstacle.AMOUNT_TOO_LARGE
+    if went_back.fee is not None and went_back.fee > fee_left(case, payment):
+        return Obstacle.FEE_TOO_LARGE
+    if went_back.at is not None and went_back.at > now:
+        return Obstacle.RETURNED_IN_FUTURE
+    if went_back.at is not None and went_back.at < (payment.paid_at or payment.received_at):
+        return Obstacle.RETURNED_BEFORE_PAID
+    return None
+
+
+def fee_left(case: Case, payment: Payment) -> Decimal:
+    """Return how much of a payment's fee may still come back; a fee is no more than its payment."""
+    came = [refund.fee_returned or Decimal(0) for refund in case.refunds_of(payment.payment_id)]
+    fee = payment.money.amount if payment.fee is None else payment.fee
+    return max(fee - sum(came, Decimal(0)), Decimal(0))
+
+
 def resolve_anomaly(
     decision: Decision,
     anomaly_id: UUID,
@@ -144,11 +180,11 @@ def resolve_anomaly(
     by: str,
     reason: str,
     given: Circumstances,
-    amount: Decimal | None = None,
+    went_back: WentBack | None = None,
 ) -> Decision:
     """Settle one anomaly as a person says, and let things move again. Safe to repeat.
 
-    The caller has asked `obstacle_to`. `amount` is what went back without us.
+    The caller has asked `obstacle_to`.
     """
     anomaly = next(a for a in decision.case.anomalies if a.anomaly_id == anomaly_id)
     if not anomaly.is_open:
@@ -160,10 +196,8 @@ def resolve_anomaly(
     match EFFECTS[anomaly.kind][resolution]:
         case Effect.COUNT:
             decided = _release(decided, attempt, by=by, reason=reason, now=given.now)
-        case Effect.BOOK_RETURN:
-            decided = _book_return(
-                decided, anomaly, amount or Decimal(0), by=by, reason=reason, given=given
-            )
+        case Effect.BOOK_RETURN if went_back is not None:
+            decided = _book_return(decided, anomaly, went_back, by=by, reason=reason, given=given)
         case Effect.GIVE_UP if _gives_up(decision.case, anomaly, now=given.now):
             decided = decided.with_attempt(_given_up(attempt, now=given.now))
         case Effect.LOOK_AGAIN:
@@ -252,13 +286,17 @@ def _release(
 def _book_return(
     decision: Decision,
     anomaly: Anomaly,
-    amount: Decimal,
+    went_back: WentBack,
     *,
     by: str,
     reason: str,
     given: Circumstances,
 ) -> Decision:
-    """Write down money that went back in Binance's portal as a refund that is done."""
+    """Write down money that went back in Binance's portal as a refund that is done.
+
+    It is booked now, when it is learnt; its day, and the wallet's balance, go by when it left.
+    """
+    amount = went_back.amount
     payment = decision.case.payment_for(anomaly.attempt_id)
     if payment is None:
         raise AssertionError("money that went back arrived first")
@@ -277,7 +315,10 @@ def _book_return(
         status=RefundStatus.SUCCEEDED,
         is_elsewhere=True,
         returned=amount,
+        fee_returned=went_back.fee,
+        fee_return_learnt_at=None if went_back.fee is None else given.now,
         ended_at=given.now,
+        returned_at=went_back.at,
     )
     fuller = replace(payment, refunded=payment.refunded + amount)
     decided = decision.with_refund(refund).with_payment(fuller)

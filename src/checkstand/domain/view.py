@@ -15,7 +15,7 @@ from checkstand.domain.fulfilment import token_of
 from checkstand.domain.money import Money, render_amount
 from checkstand.domain.payment import Payment
 from checkstand.domain.reconciliation import Discrepancy, plain_amount
-from checkstand.domain.refund import Refund
+from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.resolution import EFFECTS
 
 
@@ -99,6 +99,7 @@ def render_refund(refund: Refund) -> dict[str, Any]:
         "failure": refund.failure,
         "requested_at": render_time(refund.requested_at),
         "ended_at": render_time(refund.ended_at),
+        "returned_at": render_time(_returned_at(refund)),
     }
 
 
@@ -175,6 +176,22 @@ def render_time(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _returned_at(refund: Refund) -> datetime | None:
+    is_back = refund.status is RefundStatus.SUCCEEDED
+    return (refund.returned_at or refund.ended_at) if is_back else None
+
+
+def parse_time(text: object) -> datetime:
+    """Read a moment with its zone, such as RFC 3339. Raises ValueError saying what to write."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a time with its zone, such as 2026-01-31T12:00:00Z")
 
 
 def _amount(money: Money | None) -> str | None:

@@ -1,7 +1,8 @@
 """Close a day: compare it one last time, book its facts, sign what it rests on. It never changes.
 
-What is learnt later about it is booked in the day that is closed next, with a pointer to the day it
-belongs to. The signature is Ed25519, so that whoever has the public key can check a summary.
+What is learnt later about it, and every figure that changes later, is booked in the day that is
+closed next, with a pointer to the day it belongs to. The signature is Ed25519, so that whoever has
+the public key can check a summary.
 """
 
 import hashlib
@@ -14,10 +15,10 @@ from uuid import UUID
 
 from checkstand.domain.reconciliation import DAY, Span, canonical, render_booked, span_of
 from checkstand.domain.view import render_time
-from checkstand.errors import Refused
+from checkstand.errors import Conflict, Refused
 from checkstand.operations.reconcile_days import compare_day
 from checkstand.operations.resources import Resources
-from checkstand.storage import reconciled_days
+from checkstand.storage import reconciled_days, recoveries
 from checkstand.storage.database import Patience, Transaction
 from checkstand.storage.reconciled_days import ClosedDay
 from checkstand.vault import Vault
@@ -29,20 +30,25 @@ _ALGORITHM: Final = "Ed25519"
 
 
 async def close_day(resources: Resources, *, account_id: UUID, day: date, by: str) -> ClosedDay:
-    """Close a day that is over. Raises Refused. A day that is closed already stays as it is.
+    """Close a day that is over. A day that is closed already stays as it is.
 
-    Everything is read at one moment: what the summary counts is what is booked.
+    Everything is read at one moment: what the summary counts is what is booked. Of two days that
+    are closed at once, one is done again after the other. Raises Refused for a day that is not
+    over or before anything was here, Conflict while a restored database is still learning.
     """
     now = resources.clock.now()
     if now < span_of(day).end:
         raise Refused("day_not_over", f"{day} is not over yet (days are UTC)", field="date")
 
     async def step(tx: Transaction) -> ClosedDay:
+        known = await reconciled_days.find_closed(tx, account_id, day)
+        if known is not None:
+            return known
+        await _refuse_in_recovery(tx, account_id)
+        await _refuse_before_the_first(tx, account_id, day)
         compared = await compare_day(tx, account_id, day, now=now)
-        if not compared.is_closed:
-            document = await _settle(tx, resources.vault, account_id, day, compared.result, by, now)
-            await reconciled_days.save(tx, account_id, day, compared.result, now=now)
-            await reconciled_days.close(tx, account_id, day, by=by, document=document, now=now)
+        await _settle(tx, resources.vault, account_id, day, compared.result, by, now)
+        await reconciled_days.save(tx, account_id, day, compared.result, now=now)
         closed = await reconciled_days.find_closed(tx, account_id, day)
         assert closed is not None  # noqa: S101  (written just above, or seen to be there)
         return closed
@@ -58,12 +64,12 @@ async def _settle(
     result: Mapping[str, Any],
     by: str,
     now: datetime,
-) -> str:
+) -> None:
     lookback = Span(span_of(day).start - _LOOKBACK, max(now, span_of(day).end) + DAY)
     booked = await reconciled_days.book(tx, account_id, day, lookback)
     counted = await reconciled_days.close_discrepancies(tx, account_id, day)
     late = Counter((belongs, kind) for belongs, kind in counted if belongs != day)
-    previous = await reconciled_days.newest_document(tx, account_id)
+    last, previous = await reconciled_days.newest_closed(tx, account_id)
     summary = {
         **result,
         "account_id": str(account_id),
@@ -77,7 +83,34 @@ async def _settle(
         ],
         "previous": None if previous is None else hashlib.sha256(previous.encode()).hexdigest(),
     }
-    return sign_summary(vault, summary)
+    document = sign_summary(vault, summary)
+    await reconciled_days.close(
+        tx, account_id, day, number=last + 1, by=by, document=document, now=now
+    )
+
+
+async def _refuse_in_recovery(tx: Transaction, account_id: UUID) -> None:
+    """Raise Conflict while a restored database may lack what the day's summary would swear to."""
+    if await recoveries.is_open(tx, account_id):
+        raise Conflict(
+            "recovery_unfinished",
+            "the database was restored and may lack payments of the day: "
+            "close days after `checkstand recover --finish`",
+        )
+
+
+async def _refuse_before_the_first(tx: Transaction, account_id: UUID, day: date) -> None:
+    """Raise Refused for a day on which nothing was here: a slip of the pen, most likely.
+
+    Story: 2019 for 2029; raw bodies are kept from the first open day on, and none went any more.
+    """
+    first = await reconciled_days.first_day(tx, account_id)
+    if day < first:
+        raise Refused(
+            "day_before_first",
+            f"{day} is before anything happened here: the first day that can be closed is {first}",
+            field="date",
+        )
 
 
 def sign_summary(vault: Vault, summary: Mapping[str, Any]) -> str:

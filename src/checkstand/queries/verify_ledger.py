@@ -4,6 +4,8 @@ Everything is read in pages on one snapshot, so that memory stays flat however l
 and payments are seen together with their transfers.
 """
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +68,14 @@ _TRANSFERS = statement(
      ORDER BY t.at, t.kind, t.fact LIMIT $5
     """,
 )
+_DAYS = statement(
+    "verify_ledger.days",
+    """
+    SELECT number, day, document FROM closed_days
+     WHERE account_id = $1 AND number > $2
+     ORDER BY number LIMIT $3
+    """,
+)
 _ORDERS = statement(
     "verify_ledger.orders",
     """
@@ -103,6 +113,7 @@ class Verdict:
     transfers: int = 0
     seals: int = 0
     orders: int = 0
+    days: int = 0  # closed ones, each naming the summary before it
     flaws: list[Flaw] = field(default_factory=list)
     flaws_more: int = 0  # found beyond those that are told
     anchor_found: bool = False
@@ -127,6 +138,7 @@ async def verify_ledger(
             await books.check_chain(anchor)
             await books.check_transfers(unsealed_before=now - UNSEALED_MAX)
             await books.check_facts()
+            await books.check_days()
         return verdict
 
     return await database.read(read, snapshot=True)
@@ -182,6 +194,28 @@ class _Books:
             booked = await self._booked(ids)
             for order_id in ids:
                 self._compare(order_id, known.get(order_id, {}), booked.get(order_id, {}))
+
+    async def check_days(self) -> None:
+        """See that each closed day's summary names the one before it by its hash."""
+        expected, previous = 1, None
+        async for row in self._rows(_DAYS, (0,), lambda row: (row["number"],)):
+            self._verdict.days += 1
+            day, document = row["day"], row["document"]
+            try:
+                summary = json.loads(document)["summary"]
+                named, is_its_own = summary["previous"], summary["day"] == day.isoformat()
+            except (ValueError, TypeError, LookupError, RecursionError):
+                named, is_its_own = None, False
+            if not is_its_own:
+                self._flaw("day_unreadable", f"the summary of {day} is not one of that day")
+            elif row["number"] != expected or named != previous:
+                self._flaw(
+                    "day_chain_broken",
+                    f"the summary of {day} does not name the one that was closed before it: "
+                    "one of them was changed or is gone",
+                )
+            expected = row["number"] + 1
+            previous = hashlib.sha256(document.encode()).hexdigest()
 
     def _check_link(self, seal: Seal, previous: Seal | None) -> None:
         expected = previous.number + 1 if previous else 1

@@ -24,8 +24,21 @@ _LINES = """
     report_lines l JOIN report_files f
       ON (f.account_id, f.file_id) = (l.account_id, l.file_id) AND f.taken_at IS NOT NULL
 """
+#: The same as a condition of one line. Counts of one refund's lines are found by their index: just
+#: after a large file came the server still takes the table for empty, and would join all with all.
+_TAKEN = """
+    (SELECT f.taken_at FROM report_files f
+      WHERE (f.account_id, f.file_id) = (l.account_id, l.file_id)) IS NOT NULL
+"""
+#: What a line that is about nothing of ours is called.
+_NAME_OF_LINE = """
+    coalesce('refund ' || l.refund_ref, 'prepay ' || l.prepay_id,
+             'transaction ' || l.transaction_id, 'trade ' || l.trade_no)
+"""
+#: Ended by a run and by no person's word: it may come back.
+_IS_GONE = "resolution IN ('agreed', 'withdrawn')"
 _PAID_AT = "coalesce(p.paid_at, p.received_at)"
-_RETURNED_AT = "coalesce(r.ended_at, r.requested_at)"
+_RETURNED_AT = "coalesce(r.returned_at, r.ended_at, r.requested_at)"
 
 _PAYMENTS_DIFFER = statement(
     "reconcile.payments_differ",
@@ -88,8 +101,7 @@ _NOT_OURS = statement(
     f"""
     SELECT DISTINCT 'only_theirs' AS bucket,
            CASE l.kind WHEN 'payment' THEN 'not_ours' ELSE 'refund_not_ours' END AS kind,
-           coalesce('refund ' || l.refund_ref, 'prepay ' || l.prepay_id,
-                    'transaction ' || l.transaction_id, 'trade ' || l.trade_no) AS subject,
+           {_NAME_OF_LINE} AS subject,
            NULL::uuid AS order_id, NULL::uuid AS attempt_id, NULL::uuid AS refund_id,
            l.currency, trim_scale(l.amount) AS amount, NULL AS ours,
            trim_scale(l.amount) || ' ' || l.currency AS theirs, false AS can_heal
@@ -144,35 +156,87 @@ _RETURNED_THERE = statement(
        AND r.status <> 'SUCCEEDED'
     """,
 )
-#: Refunds of an order of ours under numbers that are not ours: made in the portal. What we have
-#: recorded of such carries no number of theirs, so sums are compared.
+#: What files list as returned of attempts that have a line without a number of ours on the day.
+#: Where every line has a number, those of refunds made in the portal are laid beside what we have
+#: recorded of such. Where one has none, it may be any refund of the attempt: then all are laid
+#: beside all, and one refund in several files is told by its minute and amount. Each is counted in
+#: each file, and the file that has most of it counts: an export that overlaps another doubles
+#: nothing, and two alike in one file are two.
+_RETURNED = f"""
+    WITH near AS MATERIALIZED (
+        SELECT DISTINCT x.attempt_id FROM report_lines x
+         WHERE x.account_id = $1 AND x.at >= $2 AND x.at < $3 AND x.kind = 'refund'
+           AND x.refund_id IS NULL AND x.attempt_id IS NOT NULL),
+    lines AS (
+        SELECT l.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount, l.refund_ref,
+               l.refund_id
+          FROM near n JOIN {_LINES} ON l.attempt_id = n.attempt_id
+         WHERE l.account_id = $1 AND l.kind = 'refund' AND l.settled
+        UNION ALL
+        SELECT r.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount, l.refund_ref,
+               l.refund_id
+          FROM near n
+          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, n.attempt_id)
+          JOIN refunds r ON (r.account_id, r.order_id, r.attempt_id)
+                            = (a.account_id, a.order_id, a.attempt_id)
+          JOIN {_LINES} ON (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
+         WHERE l.attempt_id IS NULL AND l.kind = 'refund' AND l.settled),
+    told AS (
+        SELECT *, bool_or(refund_ref IS NULL) OVER (PARTITION BY attempt_id) AS is_unnumbered
+          FROM lines),
+    counted AS (
+        SELECT attempt_id, is_unnumbered, currency, amount, file_id,
+               CASE WHEN is_unnumbered THEN date_trunc('minute', at)::text
+                    ELSE refund_ref END AS one,
+               count(DISTINCT coalesce(refund_ref, number::text)) AS times
+          FROM told WHERE is_unnumbered OR refund_id IS NULL
+         GROUP BY 1, 2, 3, 4, 5, 6),
+    sums AS (
+        SELECT attempt_id, is_unnumbered, currency, sum(amount * times) AS theirs
+          FROM (SELECT attempt_id, is_unnumbered, currency, amount, one, max(times) AS times
+                  FROM counted GROUP BY 1, 2, 3, 4, 5) AS t
+         GROUP BY 1, 2, 3),
+    beside AS (
+        SELECT a.account_id, a.order_id, a.attempt_id, s.is_unnumbered, s.currency, s.theirs,
+               o.ours, o.near, CASE WHEN s.currency <> coalesce(p.currency, a.expected_currency)
+                                    THEN ' ' || s.currency ELSE '' END AS coin
+          FROM sums s
+          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, s.attempt_id)
+          LEFT JOIN payments p ON (p.account_id, p.attempt_id) = (a.account_id, a.attempt_id)
+         CROSS JOIN LATERAL (
+               SELECT coalesce(sum(coalesce(r.returned, r.amount)), 0) AS ours,
+                      coalesce(sum(coalesce(r.returned, r.amount)) FILTER (
+                          WHERE {_RETURNED_AT} >= $2 - interval '1 day'
+                            AND {_RETURNED_AT} < $3 + interval '1 day'), 0) AS near
+                 FROM refunds r
+                WHERE (r.account_id, r.order_id) = (a.account_id, a.order_id)
+                  AND r.attempt_id = a.attempt_id AND r.currency = s.currency
+                  AND r.status = 'SUCCEEDED' AND (s.is_unnumbered OR r.is_elsewhere)) AS o)
+"""
+#: Its amount is what nothing of ours explains, so that totals count no refund twice.
 _RETURNED_ELSEWHERE = statement(
     "reconcile.returned_elsewhere",
-    f"""
-    WITH there AS (
-        SELECT DISTINCT l.account_id, l.attempt_id, l.currency,
-               coalesce(l.refund_ref, l.transaction_id, l.number::text) AS ref, l.amount
-          FROM {_LINES}
-         WHERE l.account_id = $1 AND l.kind = 'refund' AND l.settled AND l.refund_id IS NULL
-           AND l.attempt_id IN (
-               SELECT x.attempt_id FROM report_lines x
-                WHERE x.account_id = $1 AND x.at >= $2 AND x.at < $3 AND x.kind = 'refund'
-                  AND x.refund_id IS NULL AND x.attempt_id IS NOT NULL)),
-    sums AS (
-        SELECT account_id, attempt_id, min(currency) AS currency, sum(amount) AS theirs
-          FROM there GROUP BY account_id, attempt_id)
+    f"""{_RETURNED}
     SELECT 'differing' AS bucket, 'refunded_elsewhere' AS kind,
-           'attempt:' || a.attempt_id AS subject, a.order_id, a.attempt_id,
-           NULL::uuid AS refund_id, s.currency, s.theirs AS amount,
-           trim_scale(o.ours)::text AS ours, trim_scale(s.theirs)::text AS theirs,
+           'attempt:' || b.attempt_id AS subject, b.order_id, b.attempt_id,
+           NULL::uuid AS refund_id, b.currency, greatest(b.theirs - b.ours, 0) AS amount,
+           trim_scale(b.ours) || b.coin AS ours, trim_scale(b.theirs) || b.coin AS theirs,
            true AS can_heal
-      FROM sums s
-      JOIN attempts a ON (a.account_id, a.attempt_id) = (s.account_id, s.attempt_id)
-     CROSS JOIN LATERAL (
-           SELECT coalesce(sum(coalesce(r.returned, r.amount)), 0) AS ours FROM refunds r
-            WHERE (r.account_id, r.order_id) = (a.account_id, a.order_id)
-              AND r.attempt_id = a.attempt_id AND r.is_elsewhere AND r.status = 'SUCCEEDED') AS o
-     WHERE o.ours <> s.theirs
+      FROM beside b
+     WHERE b.theirs > b.ours OR (b.theirs < b.ours AND NOT b.is_unnumbered)
+    """,
+)
+#: Lines without a number may be any refund's, so which one is missing cannot be said.
+_RETURNED_LESS = statement(
+    "reconcile.returned_less",
+    f"""{_RETURNED}
+    SELECT 'only_ours' AS bucket, 'refund_not_listed' AS kind,
+           'attempt:' || b.attempt_id AS subject, b.order_id, b.attempt_id,
+           NULL::uuid AS refund_id, b.currency, b.near - b.theirs AS amount,
+           trim_scale(b.near) || ' ' || b.currency AS ours,
+           trim_scale(b.theirs) || ' ' || b.currency AS theirs, false AS can_heal
+      FROM beside b
+     WHERE b.is_unnumbered AND b.near > b.theirs
     """,
 )
 _REFUNDS_NOT_LISTED = statement(
@@ -186,10 +250,12 @@ _REFUNDS_NOT_LISTED = statement(
       FROM refunds r
      WHERE r.account_id = $1 AND {_RETURNED_AT} >= $2 AND {_RETURNED_AT} < $3
        AND r.status = 'SUCCEEDED' AND NOT r.is_elsewhere
-       AND NOT EXISTS (
-           SELECT 1 FROM {_LINES}
-            WHERE (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
-              AND l.kind = 'refund' AND l.settled)
+       AND (SELECT count(*) FROM report_lines l
+             WHERE (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
+               AND l.kind = 'refund' AND l.settled AND {_TAKEN}) = 0
+       AND (SELECT count(*) FROM report_lines l
+             WHERE (l.account_id, l.attempt_id) = (r.account_id, r.attempt_id)
+               AND l.kind = 'refund' AND l.settled AND l.refund_ref IS NULL AND {_TAKEN}) = 0
     """,
 )
 #: Binance signed it and it is about no order of ours. An end without payment moves no money.
@@ -241,24 +307,49 @@ _INSERT = statement(
 #: What a run had called gone and another finds again is open again; a person's word stands.
 _SEE = statement(
     "discrepancies.see",
-    """
+    f"""
     UPDATE discrepancies
        SET seen_at = greatest(seen_at, $3),
-           resolved_at = CASE WHEN resolution = 'agreed' THEN NULL ELSE resolved_at END,
-           resolved_by = CASE WHEN resolution = 'agreed' THEN NULL ELSE resolved_by END,
-           reason = CASE WHEN resolution = 'agreed' THEN NULL ELSE reason END,
-           resolution = CASE WHEN resolution = 'agreed' THEN NULL ELSE resolution END
+           resolved_at = CASE WHEN {_IS_GONE} THEN NULL ELSE resolved_at END,
+           resolved_by = CASE WHEN {_IS_GONE} THEN NULL ELSE resolved_by END,
+           reason = CASE WHEN {_IS_GONE} THEN NULL ELSE reason END,
+           resolution = CASE WHEN {_IS_GONE} THEN NULL ELSE resolution END
      WHERE account_id = $1 AND discrepancy_id = ANY($2)
     """,
 )
+#: Ours and theirs are the same only where theirs is still there to be laid beside.
 _AGREE = statement(
     "discrepancies.agree",
-    """
-    UPDATE discrepancies
+    f"""
+    UPDATE discrepancies d
        SET resolved_at = $3, resolved_by = 'checkstand', resolution = 'agreed',
            reason = 'ours and theirs agree now'
+     WHERE d.account_id = $1 AND d.day = $2 AND d.resolved_at IS NULL AND d.seen_at < $3
+       AND CASE
+           WHEN d.kind = 'balance' THEN $4
+           WHEN d.kind = 'orphan_notice' THEN true
+           WHEN d.kind IN ('not_ours', 'refund_not_ours') THEN EXISTS (
+               SELECT 1 FROM {_LINES}
+                WHERE l.account_id = d.account_id AND l.at >= $5 AND l.at < $6 AND l.settled
+                  AND {_NAME_OF_LINE} = d.subject)
+           ELSE EXISTS (
+               SELECT 1 FROM {_LINES}
+                WHERE (l.account_id, l.attempt_id) = (d.account_id, d.attempt_id) AND l.settled
+                  AND l.kind = CASE WHEN d.kind LIKE 'refund%' THEN 'refund' ELSE 'payment' END)
+             OR EXISTS (
+               SELECT 1 FROM {_LINES}
+                WHERE (l.account_id, l.refund_id) = (d.account_id, d.refund_id) AND l.settled)
+           END
+    """,
+)
+_LET_GO = statement(
+    "discrepancies.let_go",
+    """
+    UPDATE discrepancies
+       SET resolved_at = $3, resolved_by = 'checkstand', resolution = 'withdrawn',
+           reason = 'the report file it rested on was withdrawn: whether they agree is not known'
      WHERE account_id = $1 AND day = $2 AND resolved_at IS NULL AND seen_at < $3
-       AND (kind <> 'balance' OR $4)
+       AND kind <> 'balance'
     """,
 )
 _RESOLVE = statement(
@@ -366,7 +457,7 @@ async def find(
     payments_too, refunds_too = with_only_ours
     wanted: list[Statement] = [*_ALWAYS]
     wanted += [_NOT_LISTED] if payments_too else []
-    wanted += [_REFUNDS_NOT_LISTED] if refunds_too else []
+    wanted += [_REFUNDS_NOT_LISTED, _RETURNED_LESS] if refunds_too else []
     for sql in wanted:
         async for rows in tx.parts(sql, account_id, span.start, span.end, size=size):
             yield [_parse_finding(row) for row in rows]
@@ -401,10 +492,11 @@ async def write(
 
 
 async def agree(
-    tx: Transaction, account_id: UUID, day: date, *, with_balance: bool, now: datetime
+    tx: Transaction, account_id: UUID, day: date, span: Span, *, with_balance: bool, now: datetime
 ) -> None:
-    """Resolve what the run of `now` did not find any more."""
-    await tx.run(_AGREE, account_id, day, now, with_balance)
+    """Resolve what the run of `now` did not find any more, and say why it is gone."""
+    await tx.run(_AGREE, account_id, day, now, with_balance, span.start, span.end)
+    await tx.run(_LET_GO, account_id, day, now)
 
 
 async def resolve(

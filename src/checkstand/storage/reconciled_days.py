@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from checkstand.domain.reconciliation import Booked, DayRow, Movements, Span, Total
 from checkstand.storage.database import Transaction, statement
 
 _PAID_AT = "coalesce(p.paid_at, p.received_at)"
-_RETURNED_AT = "coalesce(r.ended_at, r.requested_at)"
+_RETURNED_AT = "coalesce(r.returned_at, r.ended_at, r.requested_at)"
 
 _OPEN = statement(
     "reconciled_days.insert",
@@ -40,6 +40,9 @@ _LIST = statement(
     """,
 )
 
+#: What a run has ended differs no more; what a person has settled does.
+_COUNTS = "coalesce({}resolution, '') NOT IN ('agreed', 'withdrawn')"
+
 #: Facts of ours of a day by bucket. A discrepancy that a person settled still differs.
 _PAYMENT_TOTALS = statement(
     "reconcile.payment_totals",
@@ -52,7 +55,7 @@ _PAYMENT_TOTALS = statement(
                  (SELECT min(d.bucket) FROM discrepancies d
                    WHERE (d.account_id, d.day, d.subject)
                          = (p.account_id, $4, 'payment:' || p.payment_id)
-                     AND d.resolution IS DISTINCT FROM 'agreed'),
+                     AND {_COUNTS.format("d.")}),
                  CASE WHEN EXISTS (
                    SELECT 1 FROM report_lines l
                      JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
@@ -81,15 +84,20 @@ _REFUND_TOTALS = statement(
                  (SELECT min(d.bucket) FROM discrepancies d
                    WHERE (d.account_id, d.day) = (r.account_id, $4)
                      AND d.subject IN ('refund:' || r.refund_id, 'attempt:' || r.attempt_id)
-                     AND d.kind LIKE 'refund%' AND d.resolution IS DISTINCT FROM 'agreed'),
+                     AND d.kind LIKE 'refund%' AND {_COUNTS.format("d.")}),
                  CASE WHEN EXISTS (
                    SELECT 1 FROM report_lines l
                      JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
                       AND f.taken_at IS NOT NULL
                     WHERE (l.account_id, l.attempt_id) = (r.account_id, r.attempt_id)
-                      AND l.kind = 'refund' AND l.settled
-                      AND CASE WHEN r.is_elsewhere THEN l.refund_id IS NULL
-                               ELSE l.refund_id = r.refund_id END)
+                      AND l.kind = 'refund' AND l.settled AND l.refund_id IS NULL
+                      AND (r.is_elsewhere OR l.refund_ref IS NULL)
+                    UNION ALL
+                   SELECT 1 FROM report_lines l
+                     JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
+                      AND f.taken_at IS NOT NULL
+                    WHERE (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
+                      AND l.kind = 'refund' AND l.settled)
                  THEN 'matched' ELSE 'waiting' END) AS bucket,
                r.currency, coalesce(r.returned, r.amount) AS amount, r.fee_returned AS fee
           FROM refunds r
@@ -102,7 +110,7 @@ _REFUND_TOTALS = statement(
 #: What differs and is no fact of ours: listed payments and refunds that we do not have.
 _OTHER_TOTALS = statement(
     "reconcile.other_totals",
-    """
+    f"""
     SELECT t.kind, t.bucket, t.currency, count(*) AS facts, coalesce(sum(t.amount), 0) AS amount,
            NULL::numeric AS fee, 0 AS fees_unknown, 0 AS asked
       FROM (
@@ -110,7 +118,7 @@ _OTHER_TOTALS = statement(
                     WHEN kind = 'orphan_notice' THEN 'notices' ELSE 'payments' END AS kind,
                bucket, coalesce(currency, '') AS currency, subject, max(amount) AS amount
           FROM discrepancies
-         WHERE account_id = $1 AND day = $2 AND resolution IS DISTINCT FROM 'agreed'
+         WHERE account_id = $1 AND day = $2 AND {_COUNTS.format("")}
            AND kind IN ('status', 'not_ours', 'refund_not_ours', 'refund_status',
                         'refunded_elsewhere', 'orphan_notice')
          GROUP BY 1, 2, 3, 4) AS t
@@ -120,10 +128,10 @@ _OTHER_TOTALS = statement(
 )
 _OPEN_COUNTS = statement(
     "reconcile.discrepancy_counts",
-    """
+    f"""
     SELECT kind, count(*) AS found, count(*) FILTER (WHERE resolved_at IS NULL) AS open
       FROM discrepancies
-     WHERE account_id = $1 AND day = $2 AND resolution IS DISTINCT FROM 'agreed'
+     WHERE account_id = $1 AND day = $2 AND {_COUNTS.format("")}
      GROUP BY kind ORDER BY kind
     """,
 )
@@ -142,6 +150,20 @@ _SNAPSHOTS = statement(
     SELECT day, taken_at, balances FROM balance_snapshots
      WHERE account_id = $1 AND wallet = $2 AND day >= $3 AND day <= $4
      ORDER BY day
+    """,
+)
+#: Before this there was nothing to compare: no account here, nothing brought along from before, and
+#: no file that lists something older.
+_FIRST_DAY = statement(
+    "reconcile.first_day",
+    """
+    SELECT (least(
+               (SELECT created_at FROM accounts WHERE account_id = $1),
+               (SELECT min(created_at) FROM orders WHERE account_id = $1),
+               (SELECT min(coalesce(paid_at, received_at)) FROM payments WHERE account_id = $1),
+               (SELECT min(first_at) FROM report_files
+                 WHERE account_id = $1 AND taken_at IS NOT NULL)
+           ) AT TIME ZONE 'UTC')::date AS day
     """,
 )
 _WAS_EVER_PAID = statement(
@@ -195,17 +217,18 @@ _FIND_CLOSED = statement(
 _NEWEST_CLOSED = statement(
     "closed_days.newest",
     """
-    SELECT c.document FROM closed_days c
+    SELECT c.number, c.document FROM closed_days c
      WHERE c.account_id = $1
-       AND c.closed_at = (SELECT max(closed_at) FROM closed_days WHERE account_id = $1)
-     ORDER BY c.day DESC
+       AND c.number = (SELECT max(number) FROM closed_days WHERE account_id = $1)
     """,
 )
+#: Of two that close days on the same snapshot the second meets the first one's number, and its
+#: transaction is run again: that is what keeps the chain, and the booking of facts, in one line.
 _CLOSE = statement(
     "closed_days.insert",
     """
-    INSERT INTO closed_days (account_id, day, closed_at, closed_by, document)
-    VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO closed_days (account_id, day, closed_at, closed_by, document, number)
+    VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT DO NOTHING
     RETURNING day
     """,
@@ -228,18 +251,6 @@ _BOOK_PAYMENTS = statement(
     ON CONFLICT DO NOTHING
     """,
 )
-_BOOK_FEES = statement(
-    "closed_facts.book_fees",
-    """
-    INSERT INTO closed_facts (account_id, kind, fact_id, day, closed_in, currency, amount)
-    SELECT b.account_id, 'fee', b.fact_id, b.day, $2, b.currency, p.fee
-      FROM closed_facts b
-      JOIN payments p ON (p.account_id, p.payment_id) = (b.account_id, b.fact_id)
-     WHERE b.account_id = $1 AND b.kind = 'payment' AND b.closed_in <> $2 AND b.fee IS NULL
-       AND b.closed_in >= $3 AND p.fee IS NOT NULL
-    ON CONFLICT DO NOTHING
-    """,
-)
 _BOOK_REFUNDS = statement(
     "closed_facts.book_refunds",
     f"""
@@ -259,23 +270,79 @@ _BOOK_REFUNDS = statement(
     ON CONFLICT DO NOTHING
     """,
 )
-_BOOK_FEES_RETURNED = statement(
-    "closed_facts.book_fees_returned",
+
+
+def _book_change(*, of: str, first: str, corrected: str, now: str, figure: str) -> str:
+    """Write the SQL that books what a figure of booked facts has changed by since.
+
+    `now` tells each fact's figure as it stands, `figure` how a booked row adds to it; one that was
+    never told is booked as the first.
     """
+    return f"""
     INSERT INTO closed_facts (account_id, kind, fact_id, day, closed_in, currency, amount)
-    SELECT b.account_id, 'fee_returned', b.fact_id, b.day, $2, b.currency, r.fee_returned
-      FROM closed_facts b
-      JOIN refunds r ON (r.account_id, r.refund_id) = (b.account_id, b.fact_id)
-     WHERE b.account_id = $1 AND b.kind = 'refund' AND b.closed_in <> $2 AND b.fee IS NULL
-       AND b.closed_in >= $3 AND r.fee_returned IS NOT NULL
+    SELECT b.account_id, CASE WHEN b.told IS NULL THEN '{first}' ELSE '{corrected}' END,
+           b.fact_id, b.day, $2, b.currency, n.figure - coalesce(b.told, 0)
+      FROM (SELECT account_id, fact_id, min(day) AS day, min(currency) AS currency,
+                   sum({figure}) AS told
+              FROM closed_facts
+             WHERE account_id = $1 AND kind IN ('{of}', '{first}', '{corrected}') AND day >= $3
+             GROUP BY account_id, fact_id) AS b
+      JOIN ({now}) AS n ON (n.account_id, n.fact_id) = (b.account_id, b.fact_id)
+     WHERE n.figure IS DISTINCT FROM b.told AND n.figure IS NOT NULL
     ON CONFLICT DO NOTHING
-    """,
+    """
+
+
+_PAID_NOW = "SELECT account_id, payment_id AS fact_id, {} AS figure FROM payments"
+_RETURNED_NOW = "SELECT account_id, refund_id AS fact_id, {} AS figure FROM refunds"
+#: After the facts themselves, so that what this day has just booked is seen to stand as it is.
+_BOOK_CHANGES: Final = (
+    statement(
+        "closed_facts.book_payments_corrected",
+        _book_change(
+            of="payment",
+            first="payment",
+            corrected="payment_corrected",
+            now=_PAID_NOW.format("amount"),
+            figure="amount",
+        ),
+    ),
+    statement(
+        "closed_facts.book_fees",
+        _book_change(
+            of="payment",
+            first="fee",
+            corrected="fee_corrected",
+            now=_PAID_NOW.format("fee"),
+            figure="CASE WHEN kind = 'payment' THEN fee ELSE amount END",
+        ),
+    ),
+    statement(
+        "closed_facts.book_refunds_corrected",
+        _book_change(
+            of="refund",
+            first="refund",
+            corrected="refund_corrected",
+            now=_RETURNED_NOW.format("coalesce(returned, amount)"),
+            figure="amount",
+        ),
+    ),
+    statement(
+        "closed_facts.book_fees_returned",
+        _book_change(
+            of="refund",
+            first="fee_returned",
+            corrected="fee_return_corrected",
+            now=_RETURNED_NOW.format("fee_returned"),
+            figure="CASE WHEN kind = 'refund' THEN fee ELSE amount END",
+        ),
+    ),
 )
 _BOOKED = statement(
     "closed_facts.sums",
     """
     SELECT kind, day, currency, count(*) AS facts, sum(amount) AS amount, sum(fee) AS fee,
-           count(*) FILTER (WHERE fee IS NULL) AS fees_unknown
+           count(*) FILTER (WHERE fee IS NULL AND kind IN ('payment', 'refund')) AS fees_unknown
       FROM closed_facts WHERE account_id = $1 AND closed_in = $2
      GROUP BY kind, day, currency ORDER BY day, kind, currency
     """,
@@ -377,6 +444,13 @@ async def snapshots(
     }
 
 
+async def first_day(tx: Transaction, account_id: UUID) -> date:
+    """Return the day of the account's first fact, by our rows or by a report file."""
+    (row,) = await tx.rows(_FIRST_DAY, account_id)
+    day: date = row["day"]
+    return day
+
+
 async def was_ever_paid(tx: Transaction, account_id: UUID) -> bool:
     """Say whether any payment arrived for the account."""
     row = await tx.row(_WAS_EVER_PAID, account_id)
@@ -399,21 +473,22 @@ async def find_closed(tx: Transaction, account_id: UUID, day: date) -> ClosedDay
     return ClosedDay(**dict(row)) if row else None
 
 
-async def newest_document(tx: Transaction, account_id: UUID) -> str | None:
-    """Return the summary that was signed last."""
+async def newest_closed(tx: Transaction, account_id: UUID) -> tuple[int, str | None]:
+    """Return the number and the summary of the day that was closed last; 0 and None at first."""
     row = await tx.row(_NEWEST_CLOSED, account_id)
-    return row["document"] if row else None
+    return (row["number"], row["document"]) if row else (0, None)
 
 
 async def book(tx: Transaction, account_id: UUID, day: date, lookback: Span) -> list[Booked]:
     """Book the day's facts in it, and those that came too late for days closed before.
 
-    A fact that any day has booked is not booked again.
+    A fact that any day has booked is not booked again; where its figure is another one by now, the
+    difference is.
     """
     await tx.run(_BOOK_PAYMENTS, account_id, day, lookback.start, lookback.end)
-    await tx.run(_BOOK_FEES, account_id, day, lookback.start.date())
     await tx.run(_BOOK_REFUNDS, account_id, day, lookback.start, lookback.end)
-    await tx.run(_BOOK_FEES_RETURNED, account_id, day, lookback.start.date())
+    for sql in _BOOK_CHANGES:
+        await tx.run(sql, account_id, day, lookback.start.date())
     return [Booked(**dict(row)) for row in await tx.rows(_BOOKED, account_id, day)]
 
 
@@ -426,7 +501,14 @@ async def close_discrepancies(
 
 
 async def close(
-    tx: Transaction, account_id: UUID, day: date, *, by: str, document: str, now: datetime
+    tx: Transaction,
+    account_id: UUID,
+    day: date,
+    *,
+    number: int,
+    by: str,
+    document: str,
+    now: datetime,
 ) -> bool:
-    """Close a day for ever; False when it is closed already."""
-    return await tx.row(_CLOSE, account_id, day, now, by, document) is not None
+    """Close a day for ever, under its number in the chain; False when it is closed already."""
+    return await tx.row(_CLOSE, account_id, day, now, by, document, number) is not None

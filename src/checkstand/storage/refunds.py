@@ -39,6 +39,7 @@ _COLUMN_TYPES: Final = {
     "remaining_attempts": "int",
     "failure": "text",
     "ended_at": "timestamptz",
+    "returned_at": "timestamptz",
     "asks": "int",
     "due_at": "timestamptz",
     "lease_owner": "uuid",

@@ -53,7 +53,8 @@ def _prune_raw(which: str) -> str:
 
 
 #: The day after the first run of closed days: one that was left open in between keeps what is after
-#: it. Days from before anybody closed one go by their age alone.
+#: it. Days from before anybody closed one go by their age alone, and so does everything where only
+#: days from before the account's first order or payment were closed: by a slip of the pen.
 _OPEN_FROM = statement(
     "retention.open_from",
     """
@@ -61,6 +62,11 @@ _OPEN_FROM = statement(
      WHERE c.account_id = $1
        AND NOT EXISTS (
            SELECT 1 FROM closed_days n WHERE n.account_id = c.account_id AND n.day = c.day + 1)
+       AND c.day >= (least(
+               (SELECT created_at FROM accounts WHERE account_id = $1),
+               (SELECT min(created_at) FROM orders WHERE account_id = $1),
+               (SELECT min(coalesce(paid_at, received_at)) FROM payments WHERE account_id = $1)
+           ) AT TIME ZONE 'UTC')::date - 1
     """,
 )
 _PRUNE: Final[Mapping[Kept, Statement]] = {

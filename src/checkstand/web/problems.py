@@ -61,6 +61,7 @@ _STATUS_OF_CODE: Final = {
     "refund_attempts_used_up": 409,
     "refund_is_last": 409,
     "day_not_over": 409,
+    "day_before_first": 409,
     "report_too_large": 413,
 }
 _STATUS_OF_KIND: Final[Sequence[tuple[type[CheckstandError], int]]] = (

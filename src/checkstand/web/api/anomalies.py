@@ -87,6 +87,8 @@ async def resolve(
         resolution=wanted.resolution,
         reason=wanted.reason,
         amount=wanted.amount,
+        returned_at=wanted.returned_at,
+        fee_returned=wanted.fee_returned,
         doer=doer_of(caller),
     )
     return JSONResponse(_resolved(case, parsed, public_url=resources.policy.public_url))

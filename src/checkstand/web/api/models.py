@@ -35,6 +35,7 @@ from checkstand.domain.money import (
 )
 from checkstand.domain.order import Goods, OrderStatus, Terms
 from checkstand.domain.refund import RefundStatus
+from checkstand.domain.view import parse_time
 
 _COINS = re.compile(r"[A-Z0-9]{2,16}(,[A-Z0-9]{2,16})*", re.ASCII)
 #: Unicode's control characters, lone surrogates, line and paragraph separators.
@@ -106,6 +107,7 @@ Amount = Annotated[
         }
     ),
 ]
+Moment = Annotated[datetime, BeforeValidator(parse_time, json_schema_input_type=str)]
 Crypto = Annotated[
     StrictStr,
     AfterValidator(parse_crypto),
@@ -286,6 +288,16 @@ class NewResolution(BaseModel):
     reason: Annotated[Text500, Field(min_length=1)]
     amount: Annotated[
         Amount | None, Field(description="With accepting refunded_elsewhere: what went back.")
+    ] = None
+    returned_at: Annotated[
+        Moment | None,
+        Field(
+            description="Beside the amount: when. Else as report files list it, or now.",
+            json_schema_extra={"examples": ["2026-01-31T12:00:00Z"]},
+        ),
+    ] = None
+    fee_returned: Annotated[
+        Amount | None, Field(description="Beside the amount: what came back of Binance's fee.")
     ] = None
 
 
@@ -468,6 +480,10 @@ class RefundView(BaseModel):
     failure: str | None
     requested_at: datetime
     ended_at: datetime | None
+    returned_at: Annotated[
+        datetime | None,
+        Field(description="When the money left: before ended_at where a portal refund was late."),
+    ]
 
 
 class RefundList(BaseModel):
