@@ -104,7 +104,7 @@ _REDELIVER = statement(
        AND (lease_until IS NULL OR lease_until <= $3)
        AND endpoint_id IN (
            SELECT endpoint_id FROM webhook_endpoints WHERE account_id = $1 AND disabled_at IS NULL)
-    RETURNING endpoint_id
+    RETURNING order_id
     """,
 )
 
@@ -227,9 +227,12 @@ async def end_try(
     return row is not None
 
 
-async def redeliver(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> bool:
-    """Send an event again to every endpoint it was owed to; False when there is none."""
-    return bool(await tx.rows(_REDELIVER, account_id, event_id, now))
+async def redeliver(
+    tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime
+) -> UUID | None:
+    """Send an event again to every endpoint it was owed to; return its order, None for nobody."""
+    rows = await tx.rows(_REDELIVER, account_id, event_id, now)
+    return rows[0]["order_id"] if rows else None
 
 
 async def offer_again(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> None:
