@@ -17,15 +17,15 @@ async def redeliver_event(
     act_id = resources.ids.new()
 
     async def step(tx: Transaction) -> bool:
-        order_id = await events.redeliver(tx, account_id, event_id, now=now)
-        if order_id is None:
+        again = await events.redeliver(tx, account_id, event_id, now=now)
+        if again is None:
             return False
         act = Act(
             account_id=account_id,
             act_id=act_id,
-            order_id=order_id,
+            order_id=again.order_id,
             doer=doer,
-            what="deliver an event again",
+            what="deliver an event again" + (", given up before" * again.was_given_up),
             subject=f"event:{event_id}",
             reason=None,
             at=now,

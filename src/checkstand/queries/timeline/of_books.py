@@ -68,7 +68,12 @@ def _transfer(row: Row) -> list[TimelineEntry]:
             summary=f"booked: {what}, {money(row['amount'], row['asset'])} "
             f"from {row['credit']} to {row['debit']}",
             ref=f"transfer:{row['kind']}/{row['fact']}",
-            detail={"debit": row["debit"], "credit": row["credit"]},
+            detail={
+                "kind": row["kind"],
+                "fact": row["fact"],
+                "debit": row["debit"],
+                "credit": row["credit"],
+            },
             follows=(f"version:{version}",) if version else (about,),
         )
     ]

@@ -49,19 +49,21 @@ _ATTEMPTS = statement(
      WHERE account_id = $1 AND order_id = $2 ORDER BY number LIMIT $3
     """,
 )
-#: What a payment rests on is not in its row: the step of the same decision says it.
+#: What a payment rests on is not in its row: the step of the same decision says it. So it is with
+#: the end of a refund, and with an anomaly.
 _PAYMENTS = statement(
     "timeline.payments",
     """
     SELECT p.payment_id, p.attempt_id, a.number, p.amount, p.currency, p.fee, p.fee_learnt_at,
-           p.transaction_id, p.received_at,
-           (SELECT h.reference FROM order_history h
-             WHERE (h.account_id, h.order_id, h.at) = (p.account_id, p.order_id, p.received_at)
-               AND (h.reference LIKE 'call:%' OR h.reference LIKE 'notice:%')
-             ORDER BY (h.status = 'PAID' AND h.previous_status <> 'PAID'
-                       OR h.reason LIKE 'anomaly %') DESC, h.version LIMIT 1) AS cause
+           p.transaction_id, p.received_at, s.reference, s.version
       FROM payments p
       JOIN attempts a ON (a.account_id, a.attempt_id) = (p.account_id, p.attempt_id)
+      LEFT JOIN LATERAL (
+           SELECT h.reference, h.version FROM order_history h
+            WHERE (h.account_id, h.order_id, h.at) = (p.account_id, p.order_id, p.received_at)
+              AND (h.reference LIKE 'call:%' OR h.reference LIKE 'notice:%')
+            ORDER BY (h.status = 'PAID' AND h.previous_status <> 'PAID'
+                      OR h.reason LIKE 'anomaly %') DESC, h.version, h.order_id LIMIT 1) s ON true
      WHERE p.account_id = $1 AND p.order_id = $2
      ORDER BY p.received_at, p.payment_id LIMIT $3
     """,
@@ -71,13 +73,15 @@ _REFUNDS = statement(
     """
     SELECT r.refund_id, r.payment_id, r.merchant_refund_id, r.amount, r.currency, r.requested_at,
            r.requested_by, r.reason, r.approval_reason, r.approved_at, r.status, r.is_elsewhere,
-           r.sends, r.returned, r.fee_returned, r.failure, r.ended_at, k.name AS key_name,
-           (SELECT h.reference FROM order_history h
-             WHERE (h.account_id, h.order_id, h.at) = (r.account_id, r.order_id, r.ended_at)
-               AND (h.reason LIKE '% went back' OR h.reason LIKE 'a refund of % failed: %')
-             ORDER BY h.version LIMIT 1) AS cause
+           r.sends, r.returned, r.fee_returned, r.fee_return_learnt_at, r.failure, r.ended_at,
+           k.name AS key_name, s.reference, s.version
       FROM refunds r
       LEFT JOIN api_keys k ON k.account_id = r.account_id AND 'key:' || k.key_id = r.requester
+      LEFT JOIN LATERAL (
+           SELECT h.reference, h.version FROM order_history h
+            WHERE (h.account_id, h.order_id, h.at) = (r.account_id, r.order_id, r.ended_at)
+              AND (h.reason LIKE '% went back' OR h.reason LIKE 'a refund of % failed: %')
+            ORDER BY h.version, h.order_id LIMIT 1) s ON true
      WHERE r.account_id = $1 AND r.order_id = $2
      ORDER BY r.requested_at, r.refund_id LIMIT $3
     """,
@@ -86,12 +90,13 @@ _ANOMALIES = statement(
     "timeline.anomalies",
     """
     SELECT y.anomaly_id, y.kind, y.detail, y.opened_at, y.resolved_at, y.resolved_by, y.resolution,
-           y.reason,
-           (SELECT h.reference FROM order_history h
-             WHERE (h.account_id, h.order_id, h.at) = (y.account_id, y.order_id, y.opened_at)
-               AND h.reason = 'anomaly ' || y.kind || ': ' || y.detail
-             ORDER BY h.version LIMIT 1) AS cause
+           y.reason, s.reference, s.version
       FROM anomalies y
+      LEFT JOIN LATERAL (
+           SELECT h.reference, h.version FROM order_history h
+            WHERE (h.account_id, h.order_id, h.at) = (y.account_id, y.order_id, y.opened_at)
+              AND h.reason = 'anomaly ' || y.kind || ': ' || y.detail
+            ORDER BY h.version, h.order_id LIMIT 1) s ON true
      WHERE y.account_id = $1 AND y.order_id = $2
      ORDER BY y.opened_at, y.anomaly_id LIMIT $3
     """,
@@ -224,7 +229,7 @@ def _payment(row: Row) -> list[TimelineEntry]:
         ref=ref,
         detail={"attempt": row["number"], "transaction_id": row["transaction_id"]},
         fact=ref,
-        follows=follows(f"attempt:{row['attempt_id']}", row["cause"]),
+        follows=(f"attempt:{row['attempt_id']}", *_before_its_step(row)),
     )
     if row["fee"] is None:
         return [arrived]
@@ -262,9 +267,7 @@ def _refund(row: Row) -> list[TimelineEntry]:
     if row["ended_at"] is None:
         return [asked]
     back = "nothing" if row["returned"] is None else money(row["returned"], currency)
-    fee = row["fee_returned"]
-    with_fee = "" if fee is None else f", and {money(fee, currency)} of the fee"
-    told = f": {row['failure']}" if row["failure"] else f", {back} went back{with_fee}"
+    told = f": {row['failure']}" if row["failure"] else f", {back} went back"
     ended = TimelineEntry(
         at=row["ended_at"],
         actor="binance" if row["sends"] or row["is_elsewhere"] else "checkstand",
@@ -273,9 +276,19 @@ def _refund(row: Row) -> list[TimelineEntry]:
         ref=ref,
         detail={"status": row["status"], "sends": row["sends"]},
         fact=f"{ref} ended",
-        follows=follows(ref, row["cause"]),
+        follows=(ref, *_before_its_step(row)),
     )
-    return [asked, ended]
+    if row["fee_returned"] is None:
+        return [asked, ended]
+    fee = TimelineEntry(
+        at=row["fee_return_learnt_at"] or row["ended_at"],
+        actor="binance",
+        kind=Kind.REFUND,
+        summary=f"of Binance's fee {money(row['fee_returned'], currency)} came back with {name}",
+        ref=ref,
+        follows=(f"{ref} ended",),
+    )
+    return [asked, ended, fee]
 
 
 def _anomaly(row: Row) -> list[TimelineEntry]:
@@ -287,7 +300,7 @@ def _anomaly(row: Row) -> list[TimelineEntry]:
         summary=f"{row['kind']} opened: {row['detail']}",
         ref=ref,
         fact=f"{ref} opened",
-        follows=follows(row["cause"]),
+        follows=_before_its_step(row),
     )
     if row["resolved_at"] is None:
         return [opened]
@@ -303,6 +316,13 @@ def _anomaly(row: Row) -> list[TimelineEntry]:
         follows=(f"{ref} opened",),
     )
     return [opened, resolved]
+
+
+def _before_its_step(row: Row) -> tuple[str, ...]:
+    """Name what comes before the step of the same decision: the step before, and the cause."""
+    if row["version"] is None:
+        return ()
+    return follows(f"version:{row['version'] - 1}", row["reference"])
 
 
 SOURCES: Final = {
