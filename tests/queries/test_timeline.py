@@ -30,6 +30,7 @@ from checkstand.operations.set_limit import set_limit
 from checkstand.operations.take_in_report import take_in_report, withdraw_report
 from checkstand.queries.timeline import Kind, list_timeline
 from checkstand.storage import orphan_orders
+from checkstand.storage.database import STATEMENTS
 from checkstand.storage.orphan_orders import OrphanOrder
 
 ORDERS = "/api/payments/binance/orders"
@@ -415,6 +416,45 @@ async def _is_forgotten(story: Story) -> None:
     await prune_records(story.gateway.resources)
 
     await story.until_told("retention: the raw bytes of PAY PAY_CLOSED were forgotten by policy")
+
+
+async def test_every_table_with_an_order_s_id_is_read_by_it(story: Story) -> None:
+    rows = await story.sql(
+        """
+        SELECT DISTINCT c.relname AS name
+          FROM pg_index i
+          JOIN pg_class c ON c.oid = i.indrelid
+         WHERE pg_get_indexdef(i.indexrelid) ~ '\\(account_id, order_id'
+           AND (i.indpred IS NULL
+                OR pg_get_expr(i.indpred, i.indrelid) = '(order_id IS NOT NULL)')
+        """
+    )
+
+    # Deliveries are found by their events, whose key theirs begins with.
+    assert set(await _tables_with_orders(story)) - {row["name"] for row in rows} == {"deliveries"}
+
+
+async def test_nothing_is_found_by_going_through_a_table(story: Story) -> None:
+    """Where a plan must do without sequential scans and still has one, no index would help it."""
+    statements = [s for s in STATEMENTS.values() if s.name.startswith("timeline.")]
+    connection = await asyncpg.connect(story.database_url)
+    try:
+        await connection.execute("SET enable_seqscan = off")
+        plans = {each.name: await _explain(connection, each.text, story) for each in statements}
+    finally:
+        await connection.close()
+
+    assert len(plans) >= 15
+    assert {name for name, plan in plans.items() if "Seq Scan" in plan} == set()
+
+
+async def _explain(connection: Any, text: str, story: Story) -> str:
+    """Return the plan of a statement of the timeline."""
+    key, limit = [f"'{ACCOUNT}'::uuid", f"'{story.order_id}'::uuid"], ["10"]
+    values = key + (["'2031-01-11Z'::timestamptz", *limit] if "$4" in text else limit)
+    for number, value in enumerate(values, 1):
+        text = text.replace(f"${number}", value)
+    return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {text}"))
 
 
 async def test_more_rows_than_are_read_are_said_to_be_left_out(story: Story) -> None:
