@@ -16,6 +16,7 @@ from torture.ambient import BEGAN_AT
 from torture.audit_invariants import AUDIT_INVARIANTS
 from torture.books import Books, Row, awaits_approval
 from torture.desk_invariants import DESK_INVARIANTS
+from torture.explaining_invariants import EXPLAINING_INVARIANTS
 
 _UNPAID = {"CREATED", "PENDING_PAYMENT"}
 _LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
@@ -336,6 +337,7 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     answers_are_kept,
     *DESK_INVARIANTS,
     *AUDIT_INVARIANTS,
+    *EXPLAINING_INVARIANTS,
 )
 
 

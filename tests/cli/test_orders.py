@@ -72,6 +72,9 @@ async def test_order_is_explained_as_the_api_tells_it(held: Any) -> None:
     ]
     places = [next(n for n, line in enumerate(lines) if station in line) for station in stations]
     assert places == sorted(places)
+    asked = next(line for line in lines if "asking Binance /v3/order" in line)
+    assert asked.split()[2:4] == ["checkstand", "call"]
+    assert "[call:" in asked  # where to look further
     moments = [line[:23] for line in lines[1:]]
     assert moments == sorted(moments)
 

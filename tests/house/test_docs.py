@@ -10,6 +10,7 @@ from checkstand.domain.anomaly import AnomalyKind
 from checkstand.domain.event import EventType
 from checkstand.domain.order import OrderStatus
 from checkstand.operations.manage_keys import SCOPES
+from checkstand.queries.timeline import Kind
 from checkstand.settings import SETTINGS
 from checkstand.web.api import (
     account,
@@ -78,6 +79,12 @@ def test_routes_scopes_states_and_events_are_documented() -> None:
     for word in (*SCOPES, *OrderStatus, *EventType):
         assert f"`{word}`" in text or str(word) in text, word
     assert set(re.findall(r"`((?:order|refund|reconciliation)\.[a-z]+)`", text)) == set(EventType)
+
+
+def test_every_kind_of_timeline_entry_is_documented_once() -> None:
+    section = _read("docs/api.md").partition("## Timeline")[2].partition("\n## ")[0]
+
+    assert sorted(re.findall(r"^\| `([a-z]+)` \|", section, re.MULTILINE)) == sorted(Kind)
 
 
 def test_error_codes_are_documented_and_none_is_made_up() -> None:

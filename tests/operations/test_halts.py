@@ -106,6 +106,12 @@ async def test_staging_key_ends_no_order_and_the_right_one_goes_on(
         assert odd == [[]] * 14
         assert await _statuses(gateway, order_ids) == {"EXPIRED"}
         assert (await gateway.create()).status == 201
+        # Long after it went on each order still tells that it was stopped, and why.
+        told = await gateway.timeline(order_ids[0])
+        stop, resumption = [e for e in told if e["kind"] == "halt"]
+        assert (stop["actor"], resumption["actor"]) == ("checkstand", "merchant")
+        assert account["halted_reason"] in stop["summary"]
+        assert "the right key is back" in resumption["summary"]
 
 
 async def test_another_merchant_stops_the_account_whichever_credential_asks(
@@ -264,6 +270,7 @@ async def test_close_is_not_sent_when_the_account_was_stopped_after_the_claim(
     assert str(simulator.control.orders[0].status) == "INITIAL"
     asked = [e["summary"] for e in await ours.timeline(created.json["order_id"])]
     assert not any("/order/close" in line for line in asked)
+    assert any("sent to Binance, by" in line and "it looks odd" in line for line in asked)
 
 
 async def test_refund_is_not_sent_when_the_account_was_stopped_after_the_claim(

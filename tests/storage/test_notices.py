@@ -50,7 +50,7 @@ async def _mark(store: Any, notice: StoredNotice, outcome: NoticeOutcome) -> Non
         order_id=uuid4(),
         attempt_id=uuid4(),
     )
-    await store.run(notices.mark, [mark])
+    await store.run(notices.mark, [mark], now=store.noon)
 
 
 async def _due(store: Any, *, limit: int = 10) -> list[StoredNotice]:
@@ -157,9 +157,30 @@ async def test_what_was_used_is_not_tried_again(store: Any, outcome: NoticeOutco
     assert await _due(store) == ([notice] if outcome is NoticeOutcome.STORED else [])
     orphans = await _orphans(store)
     assert orphans == ([notice] if outcome is NoticeOutcome.ORPHAN else [])
-    (row,) = await store.sql("SELECT outcome, explanation, order_id FROM notices")
+    (row,) = await store.sql("SELECT outcome, explanation, order_id, matched_at FROM notices")
     assert (row["outcome"], row["explanation"]) == (outcome, "because")
     assert row["order_id"] is not None
+    assert row["matched_at"] == store.noon
+
+
+async def test_match_is_dated_once_and_no_match_never(store: Any) -> None:
+    orphan = _notice(store, "orphan")
+    await _insert(store, orphan)
+    nobodys = NoticeMark(
+        account_id=store.account_id,
+        notice_id=orphan.notice_id,
+        outcome=NoticeOutcome.ORPHAN,
+        explanation="no attempt of ours fits",
+    )
+    await store.run(notices.mark, [nobodys], now=store.noon)
+    (unmatched,) = await store.sql("SELECT matched_at FROM notices")
+    await _mark(store, orphan, NoticeOutcome.APPLIED)
+    later = replace(nobodys, outcome=NoticeOutcome.APPLIED, order_id=uuid4(), attempt_id=uuid4())
+    await store.run(notices.mark, [later], now=store.noon + timedelta(hours=1))
+
+    (matched,) = await store.sql("SELECT matched_at FROM notices")
+
+    assert (unmatched["matched_at"], matched["matched_at"]) == (None, store.noon)
 
 
 async def test_old_orphans_are_left_to_a_person(store: Any) -> None:

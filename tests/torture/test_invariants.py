@@ -71,6 +71,9 @@ def none(_: Rows) -> Rows:
         ("orders", changed(status="CANCELED"), "orders_are_explained"),
         ("orders", changed(order_id=uuid4()), "answers_are_kept"),
         ("notices", none, "answers_are_kept"),
+        ("transfers", changed(fact="another"), "every_row_is_told"),
+        ("calls", changed(call_id=uuid4()), "every_row_is_told"),
+        ("order_history", changed(version=99), "every_row_is_told"),
     ],
 )
 def test_wrong_row_is_seen(
@@ -85,6 +88,27 @@ def test_wrong_row_is_seen(
     kinds = {violation.partition(":")[0] for violation in list_violations(spoilt)}
 
     assert invariant in kinds
+
+
+def test_table_that_no_timeline_knows_is_seen(books: Books) -> None:
+    (order,) = books.tables["orders"]
+    spoilt = replace(books, tables={**books.tables, "novelties": [{"order_id": order["order_id"]}]})
+
+    found = [violation.partition(":")[0] for violation in list_violations(spoilt)]
+
+    assert found == ["every_row_is_told"]
+
+
+def test_timeline_out_of_order_is_seen(books: Books) -> None:
+    ((order_id, entries),) = books.timelines.items()
+    for kind, words in (("transition", "before"), ("transfer", "books")):
+        first = next(entry for entry in entries if entry["kind"] == kind)
+        others = [entry for entry in entries if entry is not first]
+        spoilt = replace(books, timelines={order_id: [entries[0], first, *others[1:]]})
+
+        found = [v for v in list_violations(spoilt) if v.startswith("nothing_is_told_before")]
+
+        assert any(words in violation for violation in found)
 
 
 def test_held_lease_and_overdue_work_are_seen(books: Books) -> None:

@@ -239,7 +239,8 @@ def anomaly_line(anomaly: dict[str, Any]) -> str:
 
 def _entry_line(entry: "TimelineEntry") -> str:
     moment = f"{entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}"
-    return f"{moment} {entry.actor:<10} {entry.kind:<10} {entry.summary}"
+    ref = f" [{entry.ref}]" if entry.ref else ""
+    return f"{moment} {entry.actor:<10} {entry.kind:<11} {entry.summary}{ref}"
 
 
 def _print(facts: dict[str, Any], *, as_json: bool, lines: list[str]) -> None:

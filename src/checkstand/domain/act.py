@@ -9,7 +9,7 @@ from uuid import UUID
 class Doer:
     """Who acts: one of the timeline's actors, and which of them."""
 
-    actor: str  # merchant, shopper or person
+    actor: str  # merchant, shopper or person; checkstand where a rule stopped the account
     who: str  # an API key's name, an operator, the checkout page
 
 
@@ -17,6 +17,8 @@ class Doer:
 SHOP = Doer(actor="merchant", who="the shop")
 #: Whoever holds the page's address: they have no name.
 SHOPPER = Doer(actor="shopper", who="the checkout page")
+#: A rule that stops an account: what follows from it is explained like a person's act.
+GATEWAY = Doer(actor="checkstand", who="the gateway")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ crash decides from the row alone.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -184,7 +185,8 @@ async def _record_check(resources: Resources, planned: _Planned, answer: Answer)
             )
         else:
             decision = refunding.note_check(decision, refund.refund_id, now=given.now)
-        await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
+        await _save(tx, resources, _released(decision, lease))
+        await _end_call(tx, planned, answer, now=given.now)
 
     await _run(resources, step)
 
@@ -207,7 +209,8 @@ async def _record(resources: Resources, planned: _Planned, answer: RefundAnswer)
             owner=lease.owner,
             given=given,
         )
-        await _finish(tx, resources, planned, decision, answer.outcome, answer.code, answer.summary)
+        await _save(tx, resources, _released(decision, lease))
+        await _end_call(tx, planned, answer, now=given.now)
 
     await _run(resources, step)
 
@@ -248,24 +251,18 @@ async def _run(resources: Resources, step: Step[None]) -> None:
     resources.deliveries_wake.up()
 
 
-async def _finish(
-    tx: Transaction,
-    resources: Resources,
-    planned: _Planned,
-    decision: Decision,
-    outcome: Outcome,
-    code: str | None,
-    summary: str,
+async def _end_call(
+    tx: Transaction, planned: _Planned, answer: Answer | RefundAnswer, *, now: datetime
 ) -> None:
-    await _save(tx, resources, _released(decision, planned.lease))
+    """Write down the answer, at the time of what was decided from it: it cannot be later."""
     await calls.end(
         tx,
         account_id=planned.lease.account_id,
         call_id=planned.call_id,
-        ended_at=resources.clock.now(),
-        outcome=outcome,
-        code=code,
-        summary=summary,
+        ended_at=now,
+        outcome=answer.outcome,
+        code=answer.code,
+        summary=answer.summary,
     )
 
 

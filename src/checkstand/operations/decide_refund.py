@@ -4,11 +4,12 @@ from enum import StrEnum
 from uuid import UUID
 
 from checkstand.domain import refunding
+from checkstand.domain.act import SHOP, Doer
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.refund import Refund
 from checkstand.domain.settlement import Circumstances
 from checkstand.errors import Conflict, NotFound, Refused
-from checkstand.operations.change_order import change_order
+from checkstand.operations.change_order import Deed, change_order
 from checkstand.operations.resources import Resources
 
 
@@ -27,8 +28,9 @@ async def decide_refund(
     refund_id: UUID,
     verdict: Verdict,
     by: str,
+    doer: Doer = SHOP,
 ) -> Refund:
-    """Let a waiting refund go, or end it. An approval may be repeated.
+    """Let a waiting refund go, or end it, and keep who did. An approval may be repeated.
 
     Raises NotFound, Conflict for one that cannot be decided about so, and Refused where whoever
     asked for it approves it.
@@ -45,7 +47,12 @@ async def decide_refund(
         return _approve(Decision.nothing(case), refund, by=by, given=given)
 
     case = await change_order(
-        resources, account_id=account_id, order_id=order_id, decide=decide, name="decide_refund"
+        resources,
+        account_id=account_id,
+        order_id=order_id,
+        decide=decide,
+        name="decide_refund",
+        deed=Deed(doer=doer, what=f"{verdict} the refund", subject=f"refund:{refund_id}"),
     )
     resources.refunds_wake.up()
     return case.refund(refund_id)

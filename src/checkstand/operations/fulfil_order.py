@@ -5,13 +5,14 @@ from datetime import datetime
 from uuid import UUID
 
 from checkstand.domain import fulfilment
+from checkstand.domain.act import SHOP, Doer
 from checkstand.domain.case import Case, Decision
 from checkstand.domain.fulfilment import Obstacle
 from checkstand.domain.order import OrderStatus
 from checkstand.domain.settlement import Circumstances
 from checkstand.domain.view import render_time
 from checkstand.errors import CheckstandError, Conflict
-from checkstand.operations.change_order import change_order
+from checkstand.operations.change_order import Deed, change_order
 from checkstand.operations.resources import Resources
 from checkstand.storage import recoveries
 from checkstand.storage.database import Transaction
@@ -31,7 +32,7 @@ async def fulfil_order(
     *,
     account_id: UUID,
     order_id: UUID,
-    actor: str = "merchant",
+    doer: Doer = SHOP,
     token: str | None = None,
 ) -> Case:
     """Mark a paid order FULFILLED. Said again it changes nothing.
@@ -41,15 +42,25 @@ async def fulfil_order(
     """
 
     def decide(case: Case, given: Circumstances) -> Decision:
-        return decide_fulfilment(case, given, actor=actor, token=token)
+        return decide_fulfilment(case, given, actor=doer.actor, token=token)
 
     return await change_order(
-        resources, account_id=account_id, order_id=order_id, decide=decide, name="fulfil_order"
+        resources,
+        account_id=account_id,
+        order_id=order_id,
+        decide=decide,
+        name="fulfil_order",
+        deed=Deed(doer=doer, what="acknowledge the goods"),
     )
 
 
 async def claim_fulfilment(
-    resources: Resources, *, account_id: UUID, order_id: UUID, token: str | None = None
+    resources: Resources,
+    *,
+    account_id: UUID,
+    order_id: UUID,
+    token: str | None = None,
+    doer: Doer = SHOP,
 ) -> Claimed:
     """Take the goods of a paid order in hand for a while; with one's own token, for longer.
 
@@ -69,7 +80,12 @@ async def claim_fulfilment(
         )
 
     case = await change_order(
-        resources, account_id=account_id, order_id=order_id, decide=decide, name="claim_fulfilment"
+        resources,
+        account_id=account_id,
+        order_id=order_id,
+        decide=decide,
+        name="claim_fulfilment",
+        deed=Deed(doer=doer, what="take the goods in hand"),
     )
     until = case.order.fulfilment_until
     if until is None:

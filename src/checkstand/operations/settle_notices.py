@@ -12,6 +12,7 @@ Story: anyone may point his own Binance orders at our address, under our trade n
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -87,7 +88,7 @@ async def settle_notices(
         known = await notices.find_known(tx, [paper.key for paper in mine])
         decided = _decide_all(resources, held, mine, known)
         await cases.save(tx, decided.decisions, public_url=resources.policy.public_url)
-        await _write_down(tx, decided)
+        await _write_down(tx, decided, now=resources.clock.now())
         return Settled(
             marks=(*(mark for _, mark in decided.fresh), *decided.again),
             held=tuple(p.notice for p in papers if p not in mine),
@@ -131,7 +132,7 @@ async def _run(resources: Resources, step: Step[Settled]) -> Settled:
     raise StoredMeanwhile(f"{_LOOKS_MAX} times in a row")
 
 
-async def _write_down(tx: Transaction, decided: _Decided) -> None:
+async def _write_down(tx: Transaction, decided: _Decided, *, now: datetime) -> None:
     """Store what is new and mark what was known. Raises StoredMeanwhile.
 
     News of an order is stored by whoever holds it. Only orphans, and what could not be applied,
@@ -141,7 +142,7 @@ async def _write_down(tx: Transaction, decided: _Decided) -> None:
         stored = await notices.insert_once(tx, decided.fresh)
         if len(stored) != len(decided.fresh):
             raise StoredMeanwhile
-    await notices.mark(tx, decided.again)
+    await notices.mark(tx, decided.again, now=now)
 
 
 def _decide_all(

@@ -6,12 +6,13 @@ from uuid import UUID
 
 import structlog
 
+from checkstand.domain.act import GATEWAY, Act
 from checkstand.domain.attempt import Attempt
 from checkstand.domain.report import Finding
 from checkstand.domain.suspicion import ANSWERS_MAX, MEMORY, why_suspect
 from checkstand.operations.resources import Resources
 from checkstand.provider.gateway import Answer
-from checkstand.storage import accounts, calls
+from checkstand.storage import accounts, acts, calls
 from checkstand.storage.database import Transaction
 
 _log = structlog.get_logger()
@@ -33,10 +34,28 @@ async def is_wrong_account(
     if reason is None:
         return False
     if await accounts.halt(tx, attempt.account_id, reason=reason, now=now):
+        await _keep(tx, resources, attempt.account_id, reason=reason, now=now)
         _log.error("account halted", account_id=str(attempt.account_id), reason=reason)
     stopped = await accounts.get(tx, attempt.account_id)
     resources.accounts.replace_account(stopped)
     return True
+
+
+async def _keep(
+    tx: Transaction, resources: Resources, account_id: UUID, *, reason: str, now: datetime
+) -> None:
+    """Keep for ever that the account was stopped: a resumption forgets when and why."""
+    act = Act(
+        account_id=account_id,
+        act_id=resources.ids.new(),
+        order_id=None,
+        doer=GATEWAY,
+        what="halt account",
+        subject=f"account:{account_id}",
+        reason=reason,
+        at=now,
+    )
+    await acts.record(tx, act)
 
 
 async def _why_other_merchant(

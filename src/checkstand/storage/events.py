@@ -98,13 +98,21 @@ _INSERT_TRY = statement(
 _REDELIVER = statement(
     "deliveries.redeliver",
     """
-    UPDATE deliveries
+    WITH told AS MATERIALIZED (
+        SELECT d.account_id, d.event_id, d.endpoint_id, d.status FROM deliveries d
+         WHERE d.account_id = $1 AND d.event_id = $2
+           AND (d.lease_until IS NULL OR d.lease_until <= $3)
+           AND d.endpoint_id IN (
+               SELECT e.endpoint_id FROM webhook_endpoints e
+                WHERE e.account_id = $1 AND e.disabled_at IS NULL)
+         ORDER BY d.account_id, d.event_id, d.endpoint_id
+           FOR UPDATE OF d)
+    UPDATE deliveries u
        SET status = 'pending', due_at = $3, ended_at = NULL
-     WHERE account_id = $1 AND event_id = $2
-       AND (lease_until IS NULL OR lease_until <= $3)
-       AND endpoint_id IN (
-           SELECT endpoint_id FROM webhook_endpoints WHERE account_id = $1 AND disabled_at IS NULL)
-    RETURNING endpoint_id
+      FROM told
+     WHERE (u.account_id, u.event_id, u.endpoint_id)
+           = (told.account_id, told.event_id, told.endpoint_id)
+    RETURNING u.order_id, told.status = 'given_up' AS was_given_up
     """,
 )
 
@@ -132,6 +140,14 @@ _POSTPONE = statement(
        AND status = 'pending'
     """,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivered:
+    """An event that is told again: of which order, and whether anybody had given it up."""
+
+    order_id: UUID
+    was_given_up: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,9 +243,14 @@ async def end_try(
     return row is not None
 
 
-async def redeliver(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> bool:
-    """Send an event again to every endpoint it was owed to; False when there is none."""
-    return bool(await tx.rows(_REDELIVER, account_id, event_id, now))
+async def redeliver(
+    tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime
+) -> Redelivered | None:
+    """Send an event again to every endpoint it was owed to; None when there is none."""
+    rows = await tx.rows(_REDELIVER, account_id, event_id, now)
+    if not rows:
+        return None
+    return Redelivered(rows[0]["order_id"], any(row["was_given_up"] for row in rows))
 
 
 async def offer_again(tx: Transaction, account_id: UUID, event_id: UUID, *, now: datetime) -> None:

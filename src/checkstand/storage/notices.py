@@ -44,7 +44,9 @@ _MARK = statement(
     """
     UPDATE notices t
        SET outcome = n.outcome, explanation = n.explanation, order_id = n.order_id,
-           attempt_id = n.attempt_id
+           attempt_id = n.attempt_id,
+           matched_at = CASE WHEN n.order_id IS NULL THEN t.matched_at
+                             ELSE coalesce(t.matched_at, $7) END
       FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
            AS n (account_id, notice_id, outcome, explanation, order_id, attempt_id)
      WHERE (t.account_id, t.notice_id) = (n.account_id, n.notice_id)
@@ -168,8 +170,8 @@ async def find_known(tx: Transaction, keys: Sequence[Key]) -> dict[Key, KnownNot
     }
 
 
-async def mark(tx: Transaction, marks: Sequence[NoticeMark]) -> None:
-    """Write down what became of notices."""
+async def mark(tx: Transaction, marks: Sequence[NoticeMark], *, now: datetime) -> None:
+    """Write down what became of notices that were stored before."""
     if marks:
         await tx.run(
             _MARK,
@@ -179,6 +181,7 @@ async def mark(tx: Transaction, marks: Sequence[NoticeMark]) -> None:
             [m.explanation for m in marks],
             [m.order_id for m in marks],
             [m.attempt_id for m in marks],
+            now,
         )
 
 

@@ -12,7 +12,7 @@ from checkstand.domain.view import render_time
 from checkstand.errors import NotFound
 from checkstand.operations.redeliver_event import redeliver_event
 from checkstand.queries.list_events import ToldEvent, list_events, read_feed
-from checkstand.web.api.access import CanReadEvents, CanWriteEvents, House
+from checkstand.web.api.access import CanReadEvents, CanWriteEvents, House, doer_of
 from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import EventFilters, EventList
 from checkstand.web.api.openapi import problems
@@ -62,7 +62,12 @@ async def list_(
 )
 async def redeliver(resources: House, caller: CanWriteEvents, event_id: str) -> Response:
     """Deliver an event again to every endpoint it was owed to, under the same id."""
-    await redeliver_event(resources, account_id=caller.account_id, event_id=_event_id(event_id))
+    await redeliver_event(
+        resources,
+        account_id=caller.account_id,
+        event_id=_event_id(event_id),
+        doer=doer_of(caller),
+    )
     return Response(status_code=202)
 
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from checkstand.domain.view import render_order, render_time
 from checkstand.operations.fulfil_order import claim_fulfilment, fulfil_order
 from checkstand.queries.list_fulfilments import OwedOrder, list_fulfilments
-from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House
+from checkstand.web.api.access import CanReadOrders, CanWriteOrders, House, doer_of
 from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import (
     ClaimedView,
@@ -42,6 +42,7 @@ async def fulfill(
         account_id=caller.account_id,
         order_id=parse_order_id(order_id),
         token=said.token if said else None,
+        doer=doer_of(caller),
     )
     return JSONResponse(render_order(case, public_url=resources.policy.public_url))
 
@@ -62,6 +63,7 @@ async def claim(
         account_id=caller.account_id,
         order_id=parse_order_id(order_id),
         token=said.token if said else None,
+        doer=doer_of(caller),
     )
     body = {
         "token": claimed.token,

@@ -18,6 +18,7 @@ from checkstand.web.api.access import (
     CanRefund,
     House,
     IdempotencyKey,
+    doer_of,
 )
 from checkstand.web.api.keyed_route import KeyedRoute
 from checkstand.web.api.models import NewRefund, RefundList, RefundView
@@ -118,6 +119,7 @@ async def _decide(
         refund_id=_refund_id(refund_id),
         verdict=verdict,
         by=_identity(caller),
+        doer=doer_of(caller),
     )
     return JSONResponse(render_refund(refund))
 
