@@ -177,7 +177,7 @@ def test_several_days_are_closed_in_order_and_those_that_cannot_be_say_why(
         (("2026-01-15", "--from", "2026-01-15"), "say one day, or --from and --to"),
         ((), "say one day, or --from and --to"),
         (("--to", "2026-01-15"), "say one day, or --from and --to"),
-        (("--from", "2026-01-15", "--to", "2026-01-14"), "--to comes before --from"),
+        (("--from", "2026-01-15", "--to", "2026-01-14"), "--to 2026-01-14 comes before"),
     ):
         refused = on_postgres.ends("reconcile", "close", *arguments)
         assert refused.code == 2, refused

@@ -445,7 +445,7 @@ async def test_nothing_is_found_by_going_through_a_table(story: Story) -> None:
         await connection.close()
 
     assert len(plans) >= 15
-    assert {name for name, plan in plans.items() if "Seq Scan" in plan} == set()
+    assert {name: plan for name, plan in plans.items() if "Seq Scan" in plan} == {}
 
 
 async def _explain(connection: Any, text: str, story: Story) -> str:

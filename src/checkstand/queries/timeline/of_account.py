@@ -16,10 +16,10 @@ _HALTS = statement(
     """
     WITH mine AS (
         SELECT o.account_id, o.created_at,
-               CASE WHEN o.status IN ('CREATED', 'PENDING_PAYMENT', 'PAID') OR EXISTS (
-                   SELECT 1 FROM refunds r
+               CASE WHEN o.status IN ('CREATED', 'PENDING_PAYMENT', 'PAID') OR (
+                   SELECT count(*) FROM refunds r
                     WHERE (r.account_id, r.order_id) = (o.account_id, o.order_id)
-                      AND r.status NOT IN ('SUCCEEDED', 'FAILED'))
+                      AND r.status NOT IN ('SUCCEEDED', 'FAILED')) > 0
                THEN 'infinity'::timestamptz ELSE $3::timestamptz END AS until
           FROM orders o WHERE o.account_id = $1 AND o.order_id = $2),
     acted AS (
