@@ -568,10 +568,51 @@ def test_order_is_asked_about_anew_when_a_checked_refund_was_not_sent_for_long(
     desk.keep(refunding.plan_send(Decision.nothing(desk.case), refund, now=desk.now))
 
     unsent = desk.case.refund(asked.refund_id)
-    assert (unsent.status, unsent.sends, unsent.due_at) == (RefundStatus.REQUESTED, 0, desk.now)
+    assert (unsent.status, unsent.sends) == (RefundStatus.REQUESTED, 0)
     assert refunding.next_step(unsent) is RefundStep.CHECK
     fresh = desk.send(unsent)
     assert fresh.status is RefundStatus.SENT
+
+
+def test_steps_before_a_send_keep_a_refund_s_place_in_the_line(desk: Desk) -> None:
+    # A thousand are due: who went to the end of the line after each step would never be sent.
+    refund = desk.ask("5.00")
+    place = refund.due_at
+    assert place is not None
+    desk.now += timedelta(minutes=4)
+
+    for note in (refunding.note_check, refunding.note_comparison):
+        desk.keep(note(Decision.nothing(desk.case), refund.refund_id, now=desk.now))
+        assert desk.case.refund(refund.refund_id).due_at == place
+    desk.now += timedelta(minutes=6)
+    refund = desk.case.refund(refund.refund_id)
+    desk.keep(refunding.plan_send(Decision.nothing(desk.case), refund, now=desk.now))
+    assert desk.case.refund(refund.refund_id).due_at == place  # to be checked anew, and first
+
+
+def test_unknown_refund_is_sent_again_only_soon_after_the_check(desk: Desk) -> None:
+    # Binance was away for two days, and somebody returned the money in the portal.
+    refund = desk.silence(desk.send(desk.ask("5.00")), sent=True)
+    desk.now += timedelta(days=2)
+
+    once = desk.hear(refund, "absent")
+    assert refunding.next_step(once) is RefundStep.ASK
+    proved = desk.hear(once, "absent")
+
+    assert (proved.status, proved.in_doubt) == (RefundStatus.REQUESTED, False)
+    assert refunding.next_step(proved) is RefundStep.CHECK
+
+
+def test_unknown_refund_that_waited_for_its_second_send_is_asked_about_anew(desk: Desk) -> None:
+    refund = desk.hear(desk.silence(desk.send(desk.ask("5.00")), sent=True), "absent")
+    assert refunding.next_step(refund) is RefundStep.SEND
+    desk.now += timedelta(days=2)
+
+    desk.keep(refunding.plan_send(Decision.nothing(desk.case), refund, now=desk.now))
+
+    waiting = desk.case.refund(refund.refund_id)
+    assert (waiting.status, waiting.sends) == (RefundStatus.UNKNOWN, 1)
+    assert refunding.next_step(waiting) is RefundStep.ASK
 
 
 def test_refund_in_doubt_is_not_sent_again_beside_a_stranger_s(desk: Desk, make: Any) -> None:
@@ -748,7 +789,7 @@ def test_refund_in_doubt_can_be_approved_because_its_number_stays_the_same(desk:
     desk.keep(refunding.approve(Decision.nothing(desk.case), once, by="key:2", now=desk.now))
 
     approved = desk.case.refund(once.refund_id)
-    assert (refunding.next_step(approved), approved.due_at) == (RefundStep.SEND, desk.now)
+    assert (refunding.next_step(approved), approved.due_at) == (RefundStep.ASK, desk.now)
 
 
 def test_forgotten_refunds_of_a_payment_are_asked_about_one_after_the_other(desk: Desk) -> None:

@@ -652,6 +652,24 @@ def test_order_made_with_another_merchants_keys_ends_once_a_person_let_it_go(
         assert paid.case.order.status is OrderStatus.PAID
 
 
+def test_order_that_somebody_pays_is_not_let_go_whatever_was_accepted(make: Any) -> None:
+    attempt = make.attempt(prepay_id="290000000000000001", payer_active=True)
+    case = make.case(attempt, status="PENDING_PAYMENT")
+    odd = _apply(make, case, make.report("absent"), after=300)
+    known = odd.close_anomaly(
+        odd.case.anomalies[0],
+        Resolution.ACCEPT,
+        by="Ada",
+        reason="seen",
+        actor="person",
+        at=make.noon,
+    )
+
+    decided = _apply(make, known.case, make.report("absent"), after=_MARGIN_IS_OVER)
+
+    assert decided.case.attempts[0].status is AttemptStatus.OPEN
+
+
 def test_absence_said_before_another_hand_sent_or_heard_proves_nothing(make: Any) -> None:
     asked = make.attempt("SUBMITTING", sends=1)
     absent = make.report("absent")

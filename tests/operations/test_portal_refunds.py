@@ -80,6 +80,9 @@ async def test_balance_goes_by_when_the_money_left(portal: Portal) -> None:
     refund = await portal.refund()
     assert refund["returned_at"] == render_time(portal.went_at)
     assert refund["ended_at"] > refund["returned_at"]
+    entries = await portal.books.gateway.timeline(portal.books.order_id)
+    left = f"5 USDT went back, on {portal.went_at:%Y-%m-%d %H:%M} UTC"
+    assert any(left in entry["summary"] for entry in entries), entries
     assert await portal.balances() == ["0", "0", "0"]
     booked = await portal.books.sql(
         "SELECT kind, amount, at FROM transfers WHERE kind IN ('refund', 'fee_returned')"

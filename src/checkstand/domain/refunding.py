@@ -207,16 +207,17 @@ def plan_send(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     if refund.awaits_approval or others_fly:  # it is made due when that is over
         return decision.with_refund(replace(refund, due_at=None))
     is_elsewhere = strangers.is_refunded_elsewhere(decision.case, refund.attempt_id)
-    if is_elsewhere and refund.status in IN_FLIGHT:
-        # Sent again it could go beside the stranger's; whether it landed before, asking tells.
+    if refund.status in IN_FLIGHT and (is_elsewhere or _is_check_old(refund, now=now)):
+        # Sent again it could go beside a stranger's; whether it landed before, asking tells.
         due_at = now + _UNKNOWN_EVERY
         asked = replace(refund, status=RefundStatus.UNKNOWN, last_absent_at=None, due_at=due_at)
         return decision.with_refund(asked)
     if refund.status not in IN_FLIGHT:
         if is_elsewhere:
             return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
-        if now - min(refund.checked_at or now, refund.compared_at or now) > _CHECK_HOLDS:
-            stale = replace(refund, checked_at=None, compared_at=None, due_at=now)
+        if _is_check_old(refund, now=now):
+            place = _place_in_line(refund, now=now)
+            stale = replace(refund, checked_at=None, compared_at=None, due_at=place)
             return decision.with_refund(stale)
         left = attempts_left(decision.case, payment, besides=refund.refund_id)
         rest = payment.money.amount - payment.refunded
@@ -245,6 +246,12 @@ def plan_send(decision: Decision, refund: Refund, *, now: datetime) -> Decision:
     )
 
 
+def _is_check_old(refund: Refund, *, now: datetime) -> bool:
+    """Say whether what was said before the send is too old to send on: of the order, or of ours."""
+    said = (refund.checked_at, refund.compared_at or refund.checked_at)
+    return any(at is None or now - at > _CHECK_HOLDS for at in said)
+
+
 def note_check(decision: Decision, refund_id: UUID, *, now: datetime) -> Decision:
     """Go on to the send after Binance was asked about the order; unless money went back there."""
     refund = decision.case.refund(refund_id)
@@ -252,7 +259,8 @@ def note_check(decision: Decision, refund_id: UUID, *, now: datetime) -> Decisio
         return decision
     if strangers.is_refunded_elsewhere(decision.case, refund.attempt_id):
         return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
-    checked = replace(refund, checked_at=now, compared_at=None, asks=0, due_at=now)
+    place = _place_in_line(refund, now=now)
+    checked = replace(refund, checked_at=now, compared_at=None, asks=0, due_at=place)
     if find_to_compare(decision.case, checked) is None:
         checked = replace(checked, compared_at=now)
     return decision.with_refund(checked)
@@ -280,7 +288,17 @@ def note_comparison(decision: Decision, refund_id: UUID, *, now: datetime) -> De
         return decision
     if strangers.is_refunded_elsewhere(decision.case, refund.attempt_id):
         return _fail(decision, refund, _WENT_ELSEWHERE, now=now)
-    return decision.with_refund(replace(refund, compared_at=now, asks=0, due_at=now))
+    place = _place_in_line(refund, now=now)
+    return decision.with_refund(replace(refund, compared_at=now, asks=0, due_at=place))
+
+
+def _place_in_line(refund: Refund, *, now: datetime) -> datetime:
+    """Keep a refund's place among all that are due, until it is sent.
+
+    Story: a thousand were due, and each step sent one to the end of the line; what had been said of
+    its order was always too old by the time it was its turn.
+    """
+    return min(refund.due_at or now, now)
 
 
 def note_silence(
@@ -506,7 +524,10 @@ def _absent(decision: Decision, refund: Refund, report: RefundReport, *, now: da
         )
         return decision.with_refund(clean)
     due_at = stepped(_UNKNOWN_SECONDS, asked.sends - 1, _UNKNOWN_EVERY, now=now)
-    if asked.is_unapproved:  # nobody sends it again: there is nothing to learn before the proof
+    is_old = _is_check_old(asked, now=now)
+    if is_old:  # its money may have been returned in the portal since: it is proved absent first
+        asked = replace(asked, last_absent_at=None)
+    if is_old or asked.is_unapproved:  # nobody sends it: nothing is to be learnt before the proof
         due_at = max(due_at, sent_at + ABSENCE_MARGIN)
     return decision.with_refund(replace(asked, asks=asked.asks + 1, due_at=due_at))
 

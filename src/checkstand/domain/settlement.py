@@ -385,7 +385,8 @@ def _is_let_go(case: Case, attempt: Attempt, *, now: datetime) -> bool:
     """
     _, odd = case.find_recurring(attempt.attempt_id, AnomalyKind.PROVIDER_CONTRADICTS, _ABSENT)
     is_accepted = odd is not None and odd.resolution is Resolution.ACCEPT
-    return is_accepted and attempt.is_live and now >= attempt.expires_at + ABSENCE_MARGIN
+    is_over = now >= attempt.expires_at + ABSENCE_MARGIN
+    return is_accepted and is_over and attempt.is_live and not attempt.payer_active
 
 
 def _ended(decision: Decision, attempt: Attempt, report: Report, *, now: datetime) -> Decision:

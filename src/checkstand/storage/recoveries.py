@@ -102,8 +102,7 @@ _DOUBT_REFUNDS = statement(
     "recoveries.doubt_refunds",
     """
     UPDATE refunds
-       SET in_doubt = true, sends = greatest(sends, 1), checked_at = $2,
-           compared_at = $2,
+       SET in_doubt = true, sends = greatest(sends, 1), checked_at = NULL, compared_at = NULL,
            last_sent_at = coalesce(last_sent_at, $2), lease_owner = NULL, lease_until = NULL
      WHERE account_id = $1 AND status IN ('REQUESTED', 'SENT', 'UNKNOWN') AND NOT is_elsewhere
     """,

@@ -9,7 +9,7 @@ dies, a create refused, a wallet too empty for a refund.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from checkstand.domain.refunding import RefundStep
@@ -81,7 +81,7 @@ def doubtful_world(*, faults: int) -> HonestWorld:
     world = record(drift(claim_refund(world, 0, refund_id), 0), 0)
     world = replace(world, now=MOMENTS[1])
     world = record(land(claim_refund(world, 0, refund_id), 0), 0)  # and it is not there
-    return replace(world, now=MOMENTS[2])
+    return replace(world, now=world.now + timedelta(seconds=30))
 
 
 def acts_of(world: HonestWorld) -> Iterator[Act[HonestWorld]]:

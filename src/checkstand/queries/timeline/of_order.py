@@ -74,6 +74,7 @@ _REFUNDS = statement(
     SELECT r.refund_id, r.payment_id, r.merchant_refund_id, r.amount, r.currency, r.requested_at,
            r.requested_by, r.reason, r.approval_reason, r.approved_at, r.status, r.is_elsewhere,
            r.sends, r.returned, r.fee_returned, r.fee_return_learnt_at, r.failure, r.ended_at,
+           r.returned_at,
            k.name AS key_name, s.reference, s.version
       FROM refunds r
       LEFT JOIN api_keys k ON k.account_id = r.account_id AND 'key:' || k.key_id = r.requester
@@ -267,7 +268,8 @@ def _refund(row: Row) -> list[TimelineEntry]:
     if row["ended_at"] is None:
         return [asked]
     back = "nothing" if row["returned"] is None else money(row["returned"], currency)
-    told = f": {row['failure']}" if row["failure"] else f", {back} went back"
+    left = f", on {row['returned_at']:%Y-%m-%d %H:%M} UTC" if row["returned_at"] else ""
+    told = f": {row['failure']}" if row["failure"] else f", {back} went back{left}"
     ended = TimelineEntry(
         at=row["ended_at"],
         actor="binance" if row["sends"] or row["is_elsewhere"] else "checkstand",
