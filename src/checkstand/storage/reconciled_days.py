@@ -298,8 +298,12 @@ def _book_change(*, of: str, first: str, corrected: str, now: str, figure: str) 
     """
 
 
-_PAID_NOW = "SELECT account_id, payment_id AS fact_id, {} AS figure FROM payments"
-_RETURNED_NOW = "SELECT account_id, refund_id AS fact_id, {} AS figure FROM refunds"
+_PAID_NOW = """
+    SELECT account_id, payment_id AS fact_id, {} AS figure FROM payments WHERE account_id = $1
+"""
+_RETURNED_NOW = """
+    SELECT account_id, refund_id AS fact_id, {} AS figure FROM refunds WHERE account_id = $1
+"""
 #: After the facts themselves, so that what this day has just booked is seen to stand as it is.
 _BOOK_CHANGES: Final = (
     statement(
