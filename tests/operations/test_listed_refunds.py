@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
 from checkstand.operations.take_in_report import withdraw_report
 from tests.operations import test_reconcile_days as shop
@@ -137,7 +139,7 @@ async def test_what_a_withdrawn_file_showed_is_not_said_to_agree(books: Books) -
     await withdraw_report(books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=file_id)
     await books.reconcile()
 
-    reason = "the report file it rested on was withdrawn: whether they agree is not known"
+    reason = "no report file that counts shows it now: whether they agree is not known"
     assert await _endings(books) == [
         ("amount", "withdrawn", reason),
         ("not_ours", "withdrawn", reason),
@@ -174,3 +176,142 @@ async def test_what_only_coverage_showed_is_let_go_with_it(books: Books) -> None
 
     ((kind, resolution, _),) = await _endings(books)
     assert (kind, resolution) == ("not_listed", "withdrawn")
+
+
+UNNUMBERED = ["Time (UTC)", "Type", "Prepay ID", "Currency", "Amount"]
+
+
+async def _refunds_at(books: Books, *moments: str) -> None:
+    """Let refunds of 5.00 go back at these moments, each asked for then, and ten days go by."""
+    for number, moment in enumerate(moments):
+        await shop._refund(books)
+        await books.sql(
+            "UPDATE refunds SET merchant_refund_id = $1, requested_at = $2::text::timestamptz,"
+            " ended_at = $2::text::timestamptz WHERE merchant_refund_id = 'shop-refund'",
+            f"refund-{number}",
+            f"{moment}Z",
+        )
+    await books.gateway.simulator.control.advance(10 * 86_400)
+
+
+async def _list_at(books: Books, *moments: str) -> None:
+    """Take in files of the payment and of ten days that list refunds of 5.00 at these moments."""
+    lines = _listed(books, *({"Time (UTC)": moment} for moment in moments))
+    await books.take(
+        lines, header=UNNUMBERED, stated=(books.day - shop.DAY, books.day + 9 * shop.DAY)
+    )
+
+
+async def _buckets(books: Books, *days: int) -> list[list[tuple[str, int]]]:
+    """Reconcile days of January and return what the totals of each say of refunds."""
+    dates = [books.day.replace(day=day) for day in days]
+    results = (await books.reconcile(*dates)).results
+    return [
+        [(t["bucket"], t["count"]) for t in results[day]["totals"] if t["kind"] == "refunds"]
+        for day in dates
+    ]
+
+
+async def test_refund_listed_nowhere_is_not_explained_by_an_older_one_s_line(books: Books) -> None:
+    await _refunds_at(books, "2031-01-11 13:00", "2031-01-16 13:00")
+    await books.take(_listed(books, {}), header=UNNUMBERED, around=True)
+    assert await _buckets(books, 11, 16) == [[("matched", 1)], [("waiting", 1)]]
+    assert await books.found() == []  # its file may still come
+
+    await _list_at(books, "2031-01-11 13:00:00")
+
+    assert await _buckets(books, 11, 16) == [[("matched", 1)], [("only_ours", 1)]]
+    assert await books.found() == [("refund_not_listed", "5 USDT", "0 USDT")]
+    await books.take(
+        _listed(books, {"Time (UTC)": "2031-01-16 13:00:10"})[1:], header=[*UNNUMBERED, "Net"]
+    )
+    assert await _buckets(books, 11, 16) == [[("matched", 1)], [("matched", 1)]]
+    assert await books.found() == []
+
+
+async def test_refund_listed_nowhere_is_not_hidden_by_lines_around_it(books: Books) -> None:
+    """Neither by those of the same day nor by those of the day before."""
+    await _refunds_at(books, "2031-01-15 13:00", "2031-01-16 13:00")
+    await _list_at(books, "2031-01-15 13:00:00")
+
+    assert await _buckets(books, 15, 16, 17) == [[("matched", 1)], [("only_ours", 1)], []]
+    assert await books.found() == [("refund_not_listed", "5 USDT", "0 USDT")]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (["2031-01-15 23:59"], ["2031-01-16 00:01:00"]),
+        (["2031-01-16 00:01"], ["2031-01-15 23:59:00"]),
+        (
+            ["2031-01-14 00:01", "2031-01-15 12:00"],
+            ["2031-01-13 23:59:00", "2031-01-15 12:00:00"],
+        ),
+        (
+            ["2031-01-15 12:00", "2031-01-16 23:59"],
+            ["2031-01-15 12:00:00", "2031-01-17 00:01:00"],
+        ),
+    ],
+)
+async def test_refund_listed_beyond_midnight_is_matched(
+    books: Books, ours: list[str], theirs: list[str]
+) -> None:
+    await _refunds_at(books, *ours)
+    await _list_at(books, *theirs)
+
+    buckets = await _buckets(books, 13, 14, 15, 16, 17)
+
+    assert await books.found(is_open=None) == []
+    assert [bucket for day in buckets for bucket, _ in day] == ["matched"] * len(ours)
+
+
+async def test_refund_listed_when_it_was_asked_for_is_matched_however_late_it_ended(
+    books: Books,
+) -> None:
+    await _refunds_at(books, "2031-01-13 13:00")
+    await books.sql("UPDATE refunds SET ended_at = '2031-01-18 13:00Z'")
+    await _list_at(books, "2031-01-13 13:00:00")
+
+    assert await _buckets(books, 13, 18) == [[], [("matched", 1)]]
+    assert await books.found(is_open=None) == []
+
+
+async def test_portal_refund_whose_time_nobody_knows_is_not_called_unlisted(books: Books) -> None:
+    await _refunds_at(books, "2031-01-18 13:00")  # when a person said so
+    await books.sql("UPDATE refunds SET is_elsewhere = true")
+    await _list_at(books, "2031-01-13 13:00:00")
+
+    assert await _buckets(books, 13, 18) == [[], [("matched", 1)]]
+    assert await books.found(is_open=None) == []
+
+
+async def test_unlisted_refund_is_not_said_to_agree_when_its_days_are_covered_no_more(
+    books: Books,
+) -> None:
+    await _refunds_at(books, "2031-01-11 13:00", "2031-01-16 13:00")
+    await books.take(_listed(books, {}), header=UNNUMBERED, around=True)
+    days = (books.day + 4 * shop.DAY, books.day + 6 * shop.DAY)
+    empty = await books.take([], header=REFUNDS, stated=days)
+    assert await _buckets(books, 16) == [[("only_ours", 1)]]
+
+    await withdraw_report(
+        books.resources, account_id=DEFAULT_ACCOUNT_ID, file_id=empty.file.file_id
+    )
+
+    assert await _buckets(books, 16) == [[("waiting", 1)]]
+    ((kind, resolution, _),) = await _endings(books)
+    assert (kind, resolution) == ("refund_not_listed", "withdrawn")
+
+
+async def test_refund_listed_by_its_number_is_matched_however_far_from_its_day(
+    books: Books,
+) -> None:
+    """Beside a line without a number, which is another one's."""
+    await _refunds_at(books, "2031-01-11 13:00", "2031-01-16 13:00")
+    (late,) = await books.sql("SELECT refund_id FROM refunds WHERE merchant_refund_id = 'refund-1'")
+    await _list_at(books, "2031-01-11 13:00:00")
+    line = shop._refund_line(books, late["refund_id"].hex, **{"Time (UTC)": "2031-01-19 13:00:00"})
+    await books.take([line], header=REFUNDS)
+
+    assert await _buckets(books, 11, 16, 19) == [[("matched", 1)], [("matched", 1)], []]
+    assert await books.found(is_open=None) == []

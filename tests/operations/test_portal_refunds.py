@@ -12,6 +12,7 @@ from checkstand.operations.claim_due_attempts import claim_due_attempts
 from checkstand.operations.close_day import close_day, verify_summary
 from checkstand.operations.fetch_reports import take_balances
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
+from checkstand.queries.verify_ledger import verify_ledger
 from tests.operations import test_reconcile_days as shop
 from tests.operations.test_reconcile_days import DAY, Books
 
@@ -94,6 +95,23 @@ async def test_balance_goes_by_when_the_money_left(portal: Portal) -> None:
     assert all(row["at"] - portal.went_at > timedelta(days=1) for row in booked)
 
 
+async def test_nothing_of_the_fee_coming_back_can_be_said(portal: Portal) -> None:
+    """Which is not the same as not saying."""
+    await portal.go_back()
+
+    said = await portal.accept(returned_at=render_time(portal.went_at), fee_returned="0")
+
+    assert said.status == 200, said.content
+    (row,) = await portal.books.sql("SELECT fee_returned, fee_return_learnt_at FROM refunds")
+    assert row["fee_returned"] == 0
+    assert row["fee_return_learnt_at"] is not None
+    moved = await portal.books.sql("SELECT kind FROM transfers WHERE kind LIKE 'fee_return%'")
+    assert moved == []  # nothing moved, so nothing is booked
+    resources = portal.resources
+    verdict = await verify_ledger(resources.database, now=resources.clock.now())
+    assert {flaw.kind for flaw in verdict.flaws} <= {"unsealed"}
+
+
 async def test_time_that_is_not_said_is_the_file_s(portal: Portal) -> None:
     await portal.go_back()
     line = shop._refund_line(
@@ -152,6 +170,7 @@ async def test_return_to_a_day_that_was_closed_is_booked_late(portal: Portal) ->
         ({"returned_at": 1_926_000_000}, "returned_at", "with its zone"),
         ({"returned_at": "2041-01-13T12:00:00Z"}, "returned_at", "still to come"),
         ({"returned_at": "2031-01-11T11:00:00Z"}, "returned_at", "came only at 2031-01-11T12:00"),
+        ({"fee_returned": "-0.1"}, "fee_returned", "no sign"),
         ({"fee_returned": "0.2"}, "fee_returned", "no more than 0.125"),
         ({"fee_returned": "0.05", "amount": None}, "amount", "say that, too"),
     ],

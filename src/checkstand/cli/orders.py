@@ -109,12 +109,12 @@ def resolve(
     returned_at
         Beside the amount: when, such as 2026-01-31T12:00Z. Else as report files list it, or now.
     fee_returned
-        Beside the amount: what came back of Binance's fee.
+        Beside the amount: what came back of Binance's fee; 0 where nothing did.
     by
         Who decides; the name you are logged in with otherwise.
     """
     from checkstand.domain.anomaly import Resolution
-    from checkstand.domain.money import parse_amount
+    from checkstand.domain.money import parse_amount, parse_fee
     from checkstand.domain.view import parse_time
     from checkstand.operations.resolve_anomaly import resolve_anomaly
 
@@ -122,7 +122,7 @@ def resolve(
         went_back: dict[str, Any] = {
             "amount": _parsed("amount", amount, parse_amount),
             "returned_at": _parsed("returned_at", returned_at, parse_time),
-            "fee_returned": _parsed("fee_returned", fee_returned, parse_amount),
+            "fee_returned": _parsed("fee_returned", fee_returned, parse_fee),
         }
         case = await _find(house, order)
         resolved = await resolve_anomaly(

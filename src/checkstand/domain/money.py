@@ -23,10 +23,18 @@ class MoneyError(ValueError):
 
 
 def parse_amount(text: object) -> Decimal:
-    """Read a positive amount from its decimal text.
+    """Read a positive amount from its decimal text. Raises MoneyError for anything else."""
+    amount = parse_fee(text)
+    if amount == 0:
+        raise MoneyError("must be more than zero")
+    return amount
+
+
+def parse_fee(text: object) -> Decimal:
+    """Read an amount that may be zero: that nothing was taken, or came back, can be said.
 
     Raises MoneyError for anything else: a number that is not text (a float has lost digits
-    before we see it), an exponent, a sign, more than eight decimals, zero.
+    before we see it), an exponent, a sign, more than eight decimals.
     """
     if not isinstance(text, str):
         raise MoneyError('must be decimal text such as "12.50", not a number')
@@ -37,10 +45,7 @@ def parse_amount(text: object) -> Decimal:
         raise MoneyError(f"must have at most {DECIMALS_MAX} decimals")
     if len(whole) > DIGITS_MAX:
         raise MoneyError(f"must have at most {DIGITS_MAX} digits before the point")
-    amount = Decimal(text)
-    if amount == 0:
-        raise MoneyError("must be more than zero")
-    return amount
+    return Decimal(text)
 
 
 def parse_crypto(text: object) -> str:

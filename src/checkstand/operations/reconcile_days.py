@@ -117,7 +117,15 @@ async def compare_day(tx: Transaction, account_id: UUID, day: date, *, now: date
     balance, lines = await _balance(tx, account_id, day)
     if lines:
         await discrepancies.write(tx, account_id, day, balance_findings(lines), now=now)
-    await discrepancies.agree(tx, account_id, day, span, with_balance=bool(lines), now=now)
+    await discrepancies.agree(
+        tx,
+        account_id,
+        day,
+        span,
+        with_balance=bool(lines),
+        with_unlisted_refunds=may_say[1],
+        now=now,
+    )
     totals = await reconciled_days.totals(tx, account_id, day, span)
     counts = await reconciled_days.discrepancy_counts(tx, account_id, day)
     files = await report_files.list_of_day(tx, account_id, span)

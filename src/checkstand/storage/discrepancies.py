@@ -156,27 +156,41 @@ _RETURNED_THERE = statement(
        AND r.status <> 'SUCCEEDED'
     """,
 )
-#: What files list as returned of attempts that have a line without a number of ours on the day.
-#: Where every line has a number, those of refunds made in the portal are laid beside what we have
-#: recorded of such. Where one has none, it may be any refund of the attempt: then all are laid
-#: beside all, and one refund in several files is told by its minute and amount. Each is counted in
-#: each file, and the file that has most of it counts: an export that overlaps another doubles
-#: nothing, and two alike in one file are two.
-_RETURNED = f"""
-    WITH near AS MATERIALIZED (
-        SELECT DISTINCT x.attempt_id FROM report_lines x
-         WHERE x.account_id = $1 AND x.at >= $2 AND x.at < $3 AND x.kind = 'refund'
-           AND x.refund_id IS NULL AND x.attempt_id IS NOT NULL),
+#: What files list as returned, of two sorts of attempts: those with a line without a number of ours
+#: on the day, and those of which something of ours went back on it, where a line of whichever day
+#: has no number at all. Where every line has a number, those of refunds made in the portal are laid
+#: beside what we have recorded of such. Where one has none, it may be any refund of the attempt:
+#: then all are laid beside all, and one refund in several files is told by its minute and amount.
+#: Each is counted in each file, and the file that has most of it counts: an export that overlaps
+#: another doubles nothing, and two alike in one file are two.
+_LISTED = f"""
+    WITH wanted AS MATERIALIZED (
+        SELECT attempt_id, bool_or(is_here) AS is_here
+          FROM (
+            SELECT x.attempt_id, true AS is_here FROM report_lines x
+             WHERE x.account_id = $1 AND x.at >= $2 AND x.at < $3 AND x.kind = 'refund'
+               AND x.refund_id IS NULL AND x.attempt_id IS NOT NULL
+            UNION ALL
+            SELECT r.attempt_id, false FROM refunds r
+             WHERE r.account_id = $1 AND {_RETURNED_AT} >= $2 AND {_RETURNED_AT} < $3
+               AND r.status = 'SUCCEEDED'
+               AND (SELECT count(*) FROM report_lines l
+                     WHERE (l.account_id, l.attempt_id) = (r.account_id, r.attempt_id)
+                       AND l.kind = 'refund' AND l.settled AND l.refund_ref IS NULL
+                       AND {_TAKEN}) > 0) AS t
+         GROUP BY attempt_id),
     lines AS (
-        SELECT l.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount, l.refund_ref,
-               l.refund_id
-          FROM near n JOIN {_LINES} ON l.attempt_id = n.attempt_id
+        SELECT w.is_here, l.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount,
+               l.refund_ref, l.refund_id,
+               (SELECT ({_RETURNED_AT} AT TIME ZONE 'UTC')::date FROM refunds r
+                 WHERE (r.account_id, r.refund_id) = (l.account_id, l.refund_id)) AS of_day
+          FROM wanted w JOIN {_LINES} ON l.attempt_id = w.attempt_id
          WHERE l.account_id = $1 AND l.kind = 'refund' AND l.settled
         UNION ALL
-        SELECT r.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount, l.refund_ref,
-               l.refund_id
-          FROM near n
-          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, n.attempt_id)
+        SELECT w.is_here, r.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount,
+               l.refund_ref, l.refund_id, ({_RETURNED_AT} AT TIME ZONE 'UTC')::date
+          FROM wanted w
+          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, w.attempt_id)
           JOIN refunds r ON (r.account_id, r.order_id, r.attempt_id)
                             = (a.account_id, a.order_id, a.attempt_id)
           JOIN {_LINES} ON (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
@@ -185,38 +199,40 @@ _RETURNED = f"""
         SELECT *, bool_or(refund_ref IS NULL) OVER (PARTITION BY attempt_id) AS is_unnumbered
           FROM lines),
     counted AS (
-        SELECT attempt_id, is_unnumbered, currency, amount, file_id,
+        SELECT attempt_id, is_here, is_unnumbered, currency, amount, file_id,
                CASE WHEN is_unnumbered THEN date_trunc('minute', at)::text
                     ELSE refund_ref END AS one,
+               min(of_day) AS of_day, min((at AT TIME ZONE 'UTC')::date) AS at_day,
                count(DISTINCT coalesce(refund_ref, number::text)) AS times
           FROM told WHERE is_unnumbered OR refund_id IS NULL
-         GROUP BY 1, 2, 3, 4, 5, 6),
-    sums AS (
-        SELECT attempt_id, is_unnumbered, currency, sum(amount * times) AS theirs
-          FROM (SELECT attempt_id, is_unnumbered, currency, amount, one, max(times) AS times
-                  FROM counted GROUP BY 1, 2, 3, 4, 5) AS t
-         GROUP BY 1, 2, 3),
-    beside AS (
-        SELECT a.account_id, a.order_id, a.attempt_id, s.is_unnumbered, s.currency, s.theirs,
-               o.ours, o.near, CASE WHEN s.currency <> coalesce(p.currency, a.expected_currency)
-                                    THEN ' ' || s.currency ELSE '' END AS coin
-          FROM sums s
-          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, s.attempt_id)
-          LEFT JOIN payments p ON (p.account_id, p.attempt_id) = (a.account_id, a.attempt_id)
-         CROSS JOIN LATERAL (
-               SELECT coalesce(sum(coalesce(r.returned, r.amount)), 0) AS ours,
-                      coalesce(sum(coalesce(r.returned, r.amount)) FILTER (
-                          WHERE {_RETURNED_AT} >= $2 - interval '1 day'
-                            AND {_RETURNED_AT} < $3 + interval '1 day'), 0) AS near
-                 FROM refunds r
-                WHERE (r.account_id, r.order_id) = (a.account_id, a.order_id)
-                  AND r.attempt_id = a.attempt_id AND r.currency = s.currency
-                  AND r.status = 'SUCCEEDED' AND (s.is_unnumbered OR r.is_elsewhere)) AS o)
+         GROUP BY 1, 2, 3, 4, 5, 6, 7),
+    listed AS (
+        SELECT attempt_id, is_here, is_unnumbered, currency, amount * max(times) AS amount,
+               coalesce(min(of_day), min(at_day)) AS day
+          FROM counted
+         GROUP BY attempt_id, is_here, is_unnumbered, currency, counted.amount, one)
 """
 #: Its amount is what nothing of ours explains, so that totals count no refund twice.
 _RETURNED_ELSEWHERE = statement(
     "reconcile.returned_elsewhere",
-    f"""{_RETURNED}
+    f"""{_LISTED},
+    sums AS (
+        SELECT attempt_id, is_unnumbered, currency, sum(amount) AS theirs
+          FROM listed WHERE is_here
+         GROUP BY 1, 2, 3),
+    beside AS (
+        SELECT a.account_id, a.order_id, a.attempt_id, s.is_unnumbered, s.currency, s.theirs,
+               o.ours, CASE WHEN s.currency <> coalesce(p.currency, a.expected_currency)
+                            THEN ' ' || s.currency ELSE '' END AS coin
+          FROM sums s
+          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, s.attempt_id)
+          LEFT JOIN payments p ON (p.account_id, p.attempt_id) = (a.account_id, a.attempt_id)
+         CROSS JOIN LATERAL (
+               SELECT coalesce(sum(coalesce(r.returned, r.amount)), 0) AS ours
+                 FROM refunds r
+                WHERE (r.account_id, r.order_id) = (a.account_id, a.order_id)
+                  AND r.attempt_id = a.attempt_id AND r.currency = s.currency
+                  AND r.status = 'SUCCEEDED' AND (s.is_unnumbered OR r.is_elsewhere)) AS o)
     SELECT 'differing' AS bucket, 'refunded_elsewhere' AS kind,
            'attempt:' || b.attempt_id AS subject, b.order_id, b.attempt_id,
            NULL::uuid AS refund_id, b.currency, greatest(b.theirs - b.ours, 0) AS amount,
@@ -226,17 +242,50 @@ _RETURNED_ELSEWHERE = statement(
      WHERE b.theirs > b.ours OR (b.theirs < b.ours AND NOT b.is_unnumbered)
     """,
 )
+#: What of ours went back on the day and no line can be, of attempts with one without a number. A
+#: day's lines are of that day's refunds first (one with a number is of its refund's day); what they
+#: have over may be of a neighbour's, where clocks differ near midnight, or of a later one's that
+#: was asked for by then: some ended here days after they left. When a refund in the portal was made
+#: is known only where somebody, or a file, has said it.
+WITH_LESS: Final = f"""{_LISTED},
+    sides AS (
+        SELECT attempt_id, currency, day, amount AS theirs, 0 AS ours, NULL::date AS since
+          FROM listed WHERE is_unnumbered
+        UNION ALL
+        SELECT r.attempt_id, r.currency, ({_RETURNED_AT} AT TIME ZONE 'UTC')::date, 0,
+               coalesce(r.returned, r.amount),
+               (least(r.requested_at, {_RETURNED_AT}) AT TIME ZONE 'UTC')::date
+          FROM (SELECT DISTINCT attempt_id FROM listed WHERE is_unnumbered) AS u
+          JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, u.attempt_id)
+          JOIN refunds r ON (r.account_id, r.order_id, r.attempt_id)
+                            = (a.account_id, a.order_id, a.attempt_id)
+         WHERE r.status = 'SUCCEEDED' AND (r.returned_at IS NOT NULL OR NOT r.is_elsewhere)),
+    days AS (
+        SELECT attempt_id, currency, day, sum(theirs) AS theirs, sum(ours) AS ours,
+               day = ($2 AT TIME ZONE 'UTC')::date AS is_asked,
+               min(min(since)) FILTER (WHERE day = ($2 AT TIME ZONE 'UTC')::date)
+                   OVER (PARTITION BY attempt_id, currency) AS since
+          FROM sides GROUP BY 1, 2, 3),
+    less AS (
+        SELECT attempt_id, currency, sum(ours) FILTER (WHERE is_asked) AS ours,
+               sum(CASE WHEN is_asked THEN theirs ELSE greatest(theirs - ours, 0) END) AS theirs
+          FROM days
+         WHERE day >= since - 1 AND day <= ($2 AT TIME ZONE 'UTC')::date + 1
+         GROUP BY 1, 2
+        HAVING sum(ours) FILTER (WHERE is_asked)
+               > sum(CASE WHEN is_asked THEN theirs ELSE greatest(theirs - ours, 0) END))
+"""
 #: Lines without a number may be any refund's, so which one is missing cannot be said.
 _RETURNED_LESS = statement(
     "reconcile.returned_less",
-    f"""{_RETURNED}
+    f"""{WITH_LESS}
     SELECT 'only_ours' AS bucket, 'refund_not_listed' AS kind,
-           'attempt:' || b.attempt_id AS subject, b.order_id, b.attempt_id,
-           NULL::uuid AS refund_id, b.currency, b.near - b.theirs AS amount,
-           trim_scale(b.near) || ' ' || b.currency AS ours,
-           trim_scale(b.theirs) || ' ' || b.currency AS theirs, false AS can_heal
-      FROM beside b
-     WHERE b.is_unnumbered AND b.near > b.theirs
+           'attempt:' || a.attempt_id AS subject, a.order_id, a.attempt_id,
+           NULL::uuid AS refund_id, m.currency, m.ours - m.theirs AS amount,
+           trim_scale(m.ours) || ' ' || m.currency AS ours,
+           trim_scale(m.theirs) || ' ' || m.currency AS theirs, false AS can_heal
+      FROM less m
+      JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, m.attempt_id)
     """,
 )
 _REFUNDS_NOT_LISTED = statement(
@@ -317,7 +366,9 @@ _SEE = statement(
      WHERE account_id = $1 AND discrepancy_id = ANY($2)
     """,
 )
-#: Ours and theirs are the same only where theirs is still there to be laid beside.
+#: Ours and theirs are the same only where theirs is still there to be laid beside. That a refund is
+#: listed after all is shown by a line of its number, or by looking for it on covered days: another
+#: refund's line shows nothing.
 _AGREE = statement(
     "discrepancies.agree",
     f"""
@@ -335,19 +386,22 @@ _AGREE = statement(
            ELSE EXISTS (
                SELECT 1 FROM {_LINES}
                 WHERE (l.account_id, l.attempt_id) = (d.account_id, d.attempt_id) AND l.settled
-                  AND l.kind = CASE WHEN d.kind LIKE 'refund%' THEN 'refund' ELSE 'payment' END)
+                  AND l.kind = CASE WHEN d.kind LIKE 'refund%' THEN 'refund' ELSE 'payment' END
+                  AND (d.kind <> 'refund_not_listed' OR $7))
              OR EXISTS (
                SELECT 1 FROM {_LINES}
                 WHERE (l.account_id, l.refund_id) = (d.account_id, d.refund_id) AND l.settled)
            END
     """,
 )
+#: A file withdrawn, a day covered no more, a line or a row of ours that is about something else by
+#: now: which it was is not asked.
 _LET_GO = statement(
     "discrepancies.let_go",
     """
     UPDATE discrepancies
        SET resolved_at = $3, resolved_by = 'checkstand', resolution = 'withdrawn',
-           reason = 'the report file it rested on was withdrawn: whether they agree is not known'
+           reason = 'no report file that counts shows it now: whether they agree is not known'
      WHERE account_id = $1 AND day = $2 AND resolved_at IS NULL AND seen_at < $3
        AND kind <> 'balance'
     """,
@@ -492,10 +546,22 @@ async def write(
 
 
 async def agree(
-    tx: Transaction, account_id: UUID, day: date, span: Span, *, with_balance: bool, now: datetime
+    tx: Transaction,
+    account_id: UUID,
+    day: date,
+    span: Span,
+    *,
+    with_balance: bool,
+    with_unlisted_refunds: bool,
+    now: datetime,
 ) -> None:
-    """Resolve what the run of `now` did not find any more, and say why it is gone."""
-    await tx.run(_AGREE, account_id, day, now, with_balance, span.start, span.end)
+    """Resolve what the run of `now` did not find any more, and say why it is gone.
+
+    `with_…`: whether that run could look for it.
+    """
+    await tx.run(
+        _AGREE, account_id, day, now, with_balance, span.start, span.end, with_unlisted_refunds
+    )
     await tx.run(_LET_GO, account_id, day, now)
 
 

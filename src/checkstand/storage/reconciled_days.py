@@ -10,6 +10,7 @@ from uuid import UUID
 
 from checkstand.domain.reconciliation import Booked, DayRow, Movements, Span, Total
 from checkstand.storage.database import Transaction, statement
+from checkstand.storage.discrepancies import WITH_LESS
 
 _PAID_AT = "coalesce(p.paid_at, p.received_at)"
 _RETURNED_AT = "coalesce(r.returned_at, r.ended_at, r.requested_at)"
@@ -74,9 +75,11 @@ _PAYMENT_TOTALS = statement(
      ORDER BY t.bucket, t.currency
     """,
 )
+#: A line without a number may be any refund's of its payment, unless less is listed than went back
+#: on the day: that differs where files cover it, and is waited for where they do not.
 _REFUND_TOTALS = statement(
     "reconcile.refund_totals",
-    f"""
+    f"""{WITH_LESS}
     SELECT t.bucket, t.currency, count(*) AS facts, sum(t.amount) AS amount, sum(t.fee) AS fee,
            0 AS fees_unknown, 0 AS asked
       FROM (
@@ -92,6 +95,8 @@ _REFUND_TOTALS = statement(
                     WHERE (l.account_id, l.attempt_id) = (r.account_id, r.attempt_id)
                       AND l.kind = 'refund' AND l.settled AND l.refund_id IS NULL
                       AND (r.is_elsewhere OR l.refund_ref IS NULL)
+                      AND (r.attempt_id, r.currency) NOT IN (
+                           SELECT m.attempt_id, m.currency FROM less m)
                     UNION ALL
                    SELECT 1 FROM report_lines l
                      JOIN report_files f ON (f.account_id, f.file_id) = (l.account_id, l.file_id)
@@ -293,8 +298,12 @@ def _book_change(*, of: str, first: str, corrected: str, now: str, figure: str) 
     """
 
 
-_PAID_NOW = "SELECT account_id, payment_id AS fact_id, {} AS figure FROM payments"
-_RETURNED_NOW = "SELECT account_id, refund_id AS fact_id, {} AS figure FROM refunds"
+_PAID_NOW = """
+    SELECT account_id, payment_id AS fact_id, {} AS figure FROM payments WHERE account_id = $1
+"""
+_RETURNED_NOW = """
+    SELECT account_id, refund_id AS fact_id, {} AS figure FROM refunds WHERE account_id = $1
+"""
 #: After the facts themselves, so that what this day has just booked is seen to stand as it is.
 _BOOK_CHANGES: Final = (
     statement(

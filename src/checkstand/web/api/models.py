@@ -30,6 +30,7 @@ from checkstand.domain.money import (
     Money,
     parse_amount,
     parse_crypto,
+    parse_fee,
     parse_fiat,
     render_amount,
 )
@@ -94,19 +95,21 @@ def _amount(value: Any) -> Decimal:
     return parse_amount(value)
 
 
+def _fee(value: Any) -> Decimal:
+    return parse_fee(value)
+
+
 # The patterns are for who reads the document; what is refused is refused by our own functions,
 # in words that say what to write instead.
-Amount = Annotated[
-    Decimal,
-    BeforeValidator(_amount, json_schema_input_type=str),
-    Field(
-        json_schema_extra={
-            "type": "string",
-            "pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,8})?$",
-            "examples": ["12.50"],
-        }
-    ),
-]
+_AS_AMOUNT = Field(
+    json_schema_extra={
+        "type": "string",
+        "pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,8})?$",
+        "examples": ["12.50"],
+    }
+)
+Amount = Annotated[Decimal, BeforeValidator(_amount, json_schema_input_type=str), _AS_AMOUNT]
+Fee = Annotated[Decimal, BeforeValidator(_fee, json_schema_input_type=str), _AS_AMOUNT]
 Moment = Annotated[datetime, BeforeValidator(parse_time, json_schema_input_type=str)]
 Crypto = Annotated[
     StrictStr,
@@ -297,7 +300,10 @@ class NewResolution(BaseModel):
         ),
     ] = None
     fee_returned: Annotated[
-        Amount | None, Field(description="Beside the amount: what came back of Binance's fee.")
+        Fee | None,
+        Field(
+            description="Beside the amount: what came back of Binance's fee; 0 where nothing did."
+        ),
     ] = None
 
 
