@@ -184,8 +184,11 @@ _LISTED = f"""
                l.refund_ref, l.refund_id,
                (SELECT ({_RETURNED_AT} AT TIME ZONE 'UTC')::date FROM refunds r
                  WHERE (r.account_id, r.refund_id) = (l.account_id, l.refund_id)) AS of_day
-          FROM wanted w JOIN {_LINES} ON l.attempt_id = w.attempt_id
-         WHERE l.account_id = $1 AND l.kind = 'refund' AND l.settled
+          FROM wanted w
+         CROSS JOIN LATERAL (
+               SELECT l.* FROM {_LINES}
+                WHERE (l.account_id, l.attempt_id) = ($1, w.attempt_id)
+                  AND l.kind = 'refund' AND l.settled OFFSET 0) AS l
         UNION ALL
         SELECT w.is_here, r.attempt_id, l.file_id, l.number, l.at, l.currency, l.amount,
                l.refund_ref, l.refund_id, ({_RETURNED_AT} AT TIME ZONE 'UTC')::date
@@ -193,8 +196,10 @@ _LISTED = f"""
           JOIN attempts a ON (a.account_id, a.attempt_id) = ($1, w.attempt_id)
           JOIN refunds r ON (r.account_id, r.order_id, r.attempt_id)
                             = (a.account_id, a.order_id, a.attempt_id)
-          JOIN {_LINES} ON (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
-         WHERE l.attempt_id IS NULL AND l.kind = 'refund' AND l.settled),
+         CROSS JOIN LATERAL (
+               SELECT l.* FROM {_LINES}
+                WHERE (l.account_id, l.refund_id) = (r.account_id, r.refund_id)
+                  AND l.attempt_id IS NULL AND l.kind = 'refund' AND l.settled OFFSET 0) AS l),
     told AS (
         SELECT *, bool_or(refund_ref IS NULL) OVER (PARTITION BY attempt_id) AS is_unnumbered
           FROM lines),
