@@ -217,7 +217,9 @@ async def test_every_act_on_every_status_is_allowed_or_refused_by_the_table(
     changed = {"status": status, "payment": None if status in unpaid else payment}
     store.put_order(type(order)(**{f: getattr(order, f) for f in order.__slots__} | changed))
 
-    if ACTS[act] in TRANSITIONS[status]:
+    # A refund that is refused leads from REFUNDING to PAID; a payer does not.
+    is_twice = act == "pay" and status not in unpaid
+    if ACTS[act] in TRANSITIONS[status] and not is_twice:
         assert getattr(control, act)("T1").status is ACTS[act]
     else:
         with pytest.raises(NotPossible):

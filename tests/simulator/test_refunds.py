@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from checkstand.simulator.orders import NotPossible
 from checkstand.simulator.rejections import Rejection
 from checkstand.simulator.settings import Settings
 
@@ -60,6 +61,18 @@ async def test_refund_is_pending_and_then_told(shop: Any, inbox: Any) -> None:
     assert received.json["bizStatus"] == "REFUND_SUCCESS"
     assert received.json["bizIdStr"] == prepay_id
     assert received.data["refundInfo"] == {**facts, "duplicateRequest": "N"}
+
+
+async def test_nobody_pays_again_while_a_refund_is_under_way(shop: Any) -> None:
+    prepay_id = await paid(shop)
+    await refund(shop, prepay_id, 5, "RF1")
+    before = await shop.query("T1")
+    assert before["status"] == "REFUNDING"  # from here a refund that is refused leads to PAID
+
+    with pytest.raises(NotPossible, match="T1 is REFUNDING: it was paid already"):
+        shop.simulator.control.pay("T1")
+
+    assert await shop.query("T1") == before
 
 
 async def test_parts_add_up_and_no_more_than_was_paid_comes_back(shop: Any) -> None:

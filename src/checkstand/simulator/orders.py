@@ -76,6 +76,8 @@ def pay(world: World, order: Order, terms: PaymentTerms = PLAIN) -> Order:
     Raises it too when the payer's wallet holds too little or the coin is not among the order's.
     """
     late = terms.forced and order.status in UNPAID_ENDS
+    if order.payment is not None:  # a refund that is refused leads to PAID, too; nobody pays twice
+        raise NotPossible(f"order {order.merchant_trade_no} is {order.status}: it was paid already")
     if not late:
         _check(order, OrderStatus.PAID)
     spent = _choose_coin(world, order, terms)
