@@ -346,6 +346,27 @@ async def test_recovery_does_not_end_before_everything_was_asked(
         assert tuple(row) == ("alice", "a drill", 3)
 
 
+async def test_recovery_asks_again_what_a_notice_has_put_off(run_gateway: Any, sql: Any) -> None:
+    async with run_gateway(with_worker=False) as gateway:
+        await gateway.create()
+    await sql("DELETE FROM witnesses")
+
+    async with run_gateway(with_worker=False) as gateway:
+        await gather_recoveries(gateway.resources)
+        # As a notice of a payment does, whose money is looked after the next day.
+        await sql("UPDATE attempts SET due_at = due_at + interval '1 day'")
+
+        await gather_recoveries(gateway.resources)
+
+        (again,) = await sql("SELECT due_at FROM attempts")
+        assert again["due_at"] <= gateway.resources.clock.now()
+        await sql("UPDATE recoveries SET finished_at = began_at")
+        await sql("UPDATE attempts SET due_at = due_at + interval '1 day'")
+        await gather_recoveries(gateway.resources)
+        (later,) = await sql("SELECT due_at FROM attempts")
+        assert later["due_at"] > gateway.resources.clock.now()  # nothing waits for it any more
+
+
 async def test_code_that_may_have_been_sent_after_the_backup_is_asked_about_first(
     run_gateway: Any, sql: Any
 ) -> None:

@@ -30,6 +30,8 @@ ASK_ABOUT: Final = timedelta(days=14)
 
 #: Attempts that are gone through in one transaction: some 50 ms.
 _STRETCH: Final = 2_000
+#: An attempt that is still to be asked about waits no longer than this.
+_PUT_OFF: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,10 @@ async def begin_in(
 
 
 async def gather_recoveries(resources: Resources, *, stretch: int = _STRETCH) -> None:
-    """Find out what restored accounts have to ask about, and make it due. Safe to cut short."""
+    """Find out what restored accounts have to ask about, and make it due. Safe to cut short.
+
+    And again where it was put off: a recovery cannot end before.
+    """
 
     async def step(tx: Transaction) -> bool:
         unfinished = await recoveries.list_gathering(tx)
@@ -110,6 +115,9 @@ async def gather_recoveries(resources: Resources, *, stretch: int = _STRETCH) ->
             known = await recoveries.list_of(tx, recovery.account_id)
             if known[0].epoch == recovery.epoch and known[0].gathered_at is None:
                 await recoveries.gather(tx, known[0], now=resources.clock.now(), limit=stretch)
+        if not unfinished:
+            now = resources.clock.now()
+            await recoveries.ask_again(tx, now=now, put_off=now + _PUT_OFF)
         return bool(unfinished)
 
     while await resources.database.run(step, name="gather_recoveries"):

@@ -90,6 +90,26 @@ _NOTE_GATHERED = statement(
      WHERE account_id = $1 AND epoch = $2
     """,
 )
+#: A notice may have put off a question that Binance has not answered yet, by days.
+_ASK_AGAIN = statement(
+    "recovery_attempts.ask_again",
+    """
+    WITH unasked AS MATERIALIZED (
+        SELECT r.account_id, r.attempt_id
+          FROM recoveries v
+          JOIN recovery_attempts r ON (r.account_id, r.epoch) = (v.account_id, v.epoch)
+         WHERE v.finished_at IS NULL AND v.gathered_at IS NOT NULL
+           AND NOT EXISTS (
+               SELECT 1 FROM calls c
+                WHERE (c.account_id, c.order_id, c.attempt_id)
+                    = (r.account_id, r.order_id, r.attempt_id)
+                  AND c.started_at >= v.began_at AND c.outcome IN ('accepted', 'rejected')))
+    UPDATE attempts a SET due_at = $1
+      FROM unasked u
+     WHERE (a.account_id, a.attempt_id) = (u.account_id, u.attempt_id)
+       AND (a.due_at IS NULL OR a.due_at > $2)
+    """,
+)
 _LIST_GATHERING = statement(
     "recoveries.list_gathering",
     """
@@ -228,6 +248,11 @@ async def begin(
 async def list_gathering(tx: Transaction) -> Sequence[Recovery]:
     """List the recoveries whose attempts were not all gone through."""
     return [Recovery(**dict(row)) for row in await tx.rows(_LIST_GATHERING)]
+
+
+async def ask_again(tx: Transaction, *, now: datetime, put_off: datetime) -> None:
+    """Make due what restored accounts still have to ask, where that was put off until later."""
+    await tx.run(_ASK_AGAIN, now, put_off)
 
 
 async def gather(tx: Transaction, recovery: Recovery, *, now: datetime, limit: int) -> None:
