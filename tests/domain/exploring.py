@@ -12,11 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
+from uuid import UUID
 
+from checkstand.domain import refunding
 from checkstand.domain.attempt import Attempt
-from checkstand.domain.case import Case
+from checkstand.domain.case import Case, Decision
+from checkstand.domain.money import Money
+from checkstand.domain.payment import Payment
 from checkstand.domain.refund import Refund
 
 NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -201,3 +206,20 @@ def _age(moment: datetime | None, *, now: datetime) -> int:
 def _index(moment: datetime | None) -> int:
     """Say at which of the moments something is first due; -1 for never."""
     return -1 if moment is None else bisect_left(MOMENTS, moment)
+
+
+def ask_back(case: Case, payment: Payment, amount: Decimal, *, now: datetime) -> Decision:
+    """Let the merchant ask for a part of a payment, in a refund numbered like those before it."""
+    number = len(case.refunds) + 1
+    refund = Refund(
+        account_id=payment.account_id,
+        order_id=payment.order_id,
+        attempt_id=payment.attempt_id,
+        payment_id=payment.payment_id,
+        refund_id=UUID(int=number),
+        merchant_refund_id=f"r{number}",
+        amount=Money(amount, payment.money.currency),
+        requested_at=now,
+        requested_by="merchant",
+    )
+    return refunding.request(Decision.nothing(case), refund, now=now)

@@ -29,7 +29,7 @@ from checkstand.errors import CheckstandError
 from checkstand.operations import cancel_order, fulfil_order, renew_order
 from checkstand.operations.advance_attempt import note_sending
 from tests.domain import laws
-from tests.domain.exploring import NOON, Act, case_key, next_moment
+from tests.domain.exploring import NOON, Act, ask_back, case_key, next_moment
 
 PRICE: Final = Money(Decimal("12.50"), "USDT")
 _ACCOUNT, _ORDER, _CREDENTIAL = UUID(int=0xACC), UUID(int=0x04DE4), UUID(int=0xC4ED)
@@ -258,19 +258,7 @@ def _ask_refund(world: Hearsay, amount: Decimal) -> Hearsay:
     payment = case.payments[-1]
     if refunding.find_obstacle(case, payment, amount) is not None:
         return world
-    number = len(case.refunds) + 1
-    refund = Refund(
-        account_id=_ACCOUNT,
-        order_id=_ORDER,
-        attempt_id=payment.attempt_id,
-        payment_id=payment.payment_id,
-        refund_id=UUID(int=number),
-        merchant_refund_id=f"r{number}",
-        amount=Money(amount, payment.money.currency),
-        requested_at=world.now,
-        requested_by="merchant",
-    )
-    decided = refunding.request(Decision.nothing(case), refund, now=world.now)
+    decided = ask_back(case, payment, amount, now=world.now)
     return _accept(world, decided, has_followed=False)
 
 

@@ -10,7 +10,6 @@ from uuid import UUID
 from checkstand.domain import refunding, settlement
 from checkstand.domain.attempt import Attempt, AttemptStatus
 from checkstand.domain.case import Case, Decision
-from checkstand.domain.money import Money
 from checkstand.domain.order import Order, OrderStatus, Terms
 from checkstand.domain.refund import Refund, RefundStatus
 from checkstand.domain.refunding import RefundStep
@@ -28,7 +27,7 @@ from checkstand.operations.advance_attempt import (
 from checkstand.operations.advance_refund import heed_answer
 from checkstand.provider.gateway import Answer, RefundAnswer
 from tests.domain import laws
-from tests.domain.exploring import NOON
+from tests.domain.exploring import NOON, ask_back
 from tests.domain.honest.binance import refund_report
 from tests.domain.honest.world import (
     PRICE,
@@ -299,17 +298,5 @@ def ask_refund(world: HonestWorld, amount: Decimal) -> HonestWorld:
     payment = payment or case.payments[0]
     if refunding.find_obstacle(case, payment, amount) is not None:
         return world
-    number = len(case.refunds) + 1
-    refund = Refund(
-        account_id=_ACCOUNT,
-        order_id=_ORDER,
-        attempt_id=payment.attempt_id,
-        payment_id=payment.payment_id,
-        refund_id=UUID(int=number),
-        merchant_refund_id=f"r{number}",
-        amount=Money(amount, PRICE.currency),
-        requested_at=world.now,
-        requested_by="merchant",
-    )
-    decided = refunding.request(Decision.nothing(case), refund, now=world.now)
+    decided = ask_back(case, payment, amount, now=world.now)
     return accept(world, decided, has_followed=False)
