@@ -10,7 +10,7 @@ help:
 	@echo "make demo AUTO=1   the same purchase without a person; prints the order's timeline"
 	@echo "make test          run every test (installs what it needs, the browser included)"
 	@echo "make torture       SEEDS=1000 BASE=0: simulate so many seeds; STATE=file remembers, to go on"
-	@echo "make crash         kill -9 at every point of every path, and write docs/crash-matrix.md (an hour)"
+	@echo "make crash         kill -9 at every point of every path, and write docs/crash-matrix.md (one to three hours)"
 	@echo "make crash PATH_=pay POINT=commit   only these cells; RESUME=1 goes on with the last run"
 	@echo "make check         style, types and layers"
 	@echo "make install       make the environment in .venv and nothing else"

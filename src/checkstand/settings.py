@@ -32,7 +32,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CHECKSTAND_PORT": "port to listen on (8080; 0 picks a free one)",
     "CHECKSTAND_PUBLIC_URL": "how shoppers and Binance reach the gateway (http://HOST:PORT)",
     "CHECKSTAND_SECRET_KEY": "encrypts stored secrets; several with commas, the newest first",
-    "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop)",
+    "CHECKSTAND_SHOP_NAME": "what shoppers read at the checkout (Shop); read at the first start",
     "CHECKSTAND_CONFIRM_BY_QUERY": "payments to confirm: never, always or over a sum (never)",
     "CHECKSTAND_ALLOW_PRIVATE_WEBHOOKS": "1 lets webhooks go to private networks",
     "CHECKSTAND_DELIVERY_TIMEOUT": "seconds a webhook may take (15)",

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from checkstand.domain.retention import Kept
+from checkstand.operations.prune_keys import prune_keys
 from checkstand.operations.prune_records import count_prunable, prune_records
 
 
@@ -126,6 +127,21 @@ async def test_batches_are_bounded_and_a_round_goes_on_where_the_last_one_ended(
         second = await prune_records(gateway.resources, batch=2, batches_max=2)
 
         assert (first[Kept.BUYERS], second[Kept.BUYERS]) == (4, 3)
+
+
+async def test_every_key_goes_after_its_time_however_many_there_are(
+    run_gateway: Any, sql: Any
+) -> None:
+    async with run_gateway(with_worker=False) as gateway:
+        for number in range(3):
+            await gateway.create(merchant_order_id=f"old-{number}")
+        await gateway.simulator.control.advance(31 * DAY)
+        await gateway.create(merchant_order_id="new")
+
+        assert await prune_keys(gateway.resources, batch=1, batches_max=2) == 2
+        assert await prune_keys(gateway.resources, batch=1) == 1
+
+        assert await sql("SELECT count(*) FROM idempotency_keys") == [(1,)]
 
 
 async def test_pruned_order_is_the_same_order_when_it_is_asked_for_again(

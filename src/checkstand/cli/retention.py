@@ -4,9 +4,10 @@ from checkstand.cli.house import read_environment, run_work
 
 
 def retention(*, dry_run: bool = False) -> int:
-    """Forget raw notices and buyer data that are older than the settings say.
+    """Forget raw notices, buyer data and idempotency keys that are older than the settings say.
 
-    The worker does the same every hour. Nothing goes of an order with an open anomaly.
+    The worker does the same every hour. No notice or buyer data of an order with an open anomaly
+    goes.
 
     Parameters
     ----------

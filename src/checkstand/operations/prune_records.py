@@ -16,9 +16,10 @@ from checkstand.storage.database import Transaction
 #: Says from when on an account's books are not closed; None where nobody closes days.
 OpenFrom = Callable[[Transaction, UUID], Awaitable[datetime | None]]
 
-#: A batch holds its rows for some 20 ms, and a round goes on for so many of them.
+#: A batch holds its rows for some 20 ms. A round goes on for so many of them: hourly that is more
+#: than a gateway takes in.
 _BATCH: Final = 500
-_BATCHES_MAX: Final = 40
+_BATCHES_MAX: Final = 1000
 
 
 async def prune_records(

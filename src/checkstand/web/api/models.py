@@ -638,7 +638,7 @@ class Problem(BaseModel):
     detail: Annotated[str, Field(description="A sentence that says what to do.")]
     field: Annotated[str | None, Field(description="The input that was wrong, if one was.")]
     errors: Annotated[
-        list[Fault], Field(description="With invalid_request alone: every field that was wrong.")
+        list[Fault], Field(description="With invalid_request alone: the first twenty wrong fields.")
     ] = []
 
 
