@@ -5,13 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from checkstand.simulator.accounts import EntryKind
 from checkstand.simulator.records import RefundStatus
+from checkstand.simulator.server import DEFAULT_MERCHANT
+from torture.ambient import BEGAN_AT
 from torture.books import Books, Row
 
 #: What may be open at the end, and must have a reason in Binance's books; all else would be wrong.
 _PORTAL: Final = frozenset({"refunded_elsewhere"})
 #: Wallets are emptied and filled by hand in some stories, which no file lists.
-_BY_HAND: Final = frozenset({"balance"})
+_BY_HAND: Final = frozenset({EntryKind.CORRECTION})
+_PAID: Final = frozenset({EntryKind.PAYMENT, EntryKind.COMMISSION})
+_DAY: Final = timedelta(days=1)
+#: Until then nobody has looked at the wallet, which the world fills as it is made.
+_BEGAN_MS: Final = int(BEGAN_AT.timestamp() * 1000)
 #: A summary tells the moment to the millisecond, our rows know it better.
 _TOLD_TO: Final = timedelta(milliseconds=1)
 
@@ -60,9 +67,33 @@ def discrepancies_are_true(books: Books) -> Iterator[str]:
     }
     for found in books.world.desk.open_at_end:
         kind = found["kind"]
-        is_true = kind in _BY_HAND or (kind in _PORTAL and found["order_id"] in orders.values())
+        is_true = kind in _PORTAL and found["order_id"] in orders.values()
+        if kind == "balance":
+            is_true = _moved_unseen(books, date.fromisoformat(found["day"]))
         if not is_true and not _went_to_a_stranger(books, found):
             yield f"{kind} is no discrepancy: {found}"
+
+
+def _moved_unseen(books: Books, day: date) -> bool:
+    """Say whether the wallet moved in a way that we cannot know between two looks at it.
+
+    It is looked at first thing on the day, and on the next as soon as somebody is up.
+    """
+    world = books.world
+    known = {number for number in books.received if number not in books.forgotten.attempts}
+    ours = {order.prepay_id for n, order in books.received.items() if n in known}
+    unseen = [
+        entry.at_ms
+        for entry in world.simulator.store.entries
+        if entry.owner == DEFAULT_MERCHANT.merchant_id
+        and entry.at_ms > _BEGAN_MS
+        and (entry.kind in _BY_HAND or (entry.kind in _PAID and entry.reference not in ours))
+    ]
+    # A person says what went back in the portal, or not; and when, or not.
+    unseen += [
+        refund.requested_ms for refund in world.control.refunds if books.is_elsewhere(refund)
+    ]
+    return any(day <= _day(moment) <= day + _DAY for moment in unseen)
 
 
 def _went_to_a_stranger(books: Books, found: Mapping[str, Any]) -> bool:

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from checkstand.domain.limits import LimitKind
 from checkstand.simulator.records import Refund, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from torture.books import Books, Row
+from torture.desk import Hand
 
+#: Hosts learn the database's clock to within their way to it.
+_CLOCKS_AGREE: Final = timedelta(seconds=1)
 #: A host writes the moment at which it began, and a slow database may hold it up afterwards.
 _SLACK: Final = timedelta(seconds=10)
 _HELD_UP: Final = timedelta(seconds=60)
@@ -58,10 +62,11 @@ def limits_of_refunds_hold(books: Books) -> Iterator[str]:
     """What went back without a second person's yes is no more than the account allows for a day."""
     for kind in (LimitKind.REFUNDED_PER_DAY, LimitKind.REFUNDS_PER_DAY):
         for currency in ("USDT", "BNB"):
-            since, most = _limit_of_refunds(books, kind, currency)
-            if since is None or most is None:
+            limit = _limit_of_refunds(books, kind, currency)
+            if limit is None:
                 continue
-            went = _unapproved(books, currency, since)
+            since, until, most = limit
+            went = _unapproved(books, currency, since, until)
             sum_ = sum(went, Decimal()) if kind is LimitKind.REFUNDED_PER_DAY else len(went)
             if sum_ > most:
                 yield f"{sum_} went back in {currency} by {kind}, and {most} need no approval"
@@ -69,23 +74,29 @@ def limits_of_refunds_hold(books: Books) -> Iterator[str]:
 
 def _limit_of_refunds(
     books: Books, kind: LimitKind, currency: str
-) -> tuple[datetime | None, Decimal | None]:
-    """Return since when a limit held, and the most it ever was; nothing when it was taken back."""
+) -> tuple[datetime, datetime, Decimal] | None:
+    """Return since when a limit held, until it was first taken back, and the most it then was."""
     world = books.world
     limits = [s for s in world.desk.limits if (s.kind, s.currency) == (kind, currency)]
-    most = [s.most for s in limits if s.most is not None]
-    if not limits or len(most) < len(limits) or limits[0].done_at == float("inf"):
-        return None, None
-    ago = timedelta(seconds=world.loop.time() - limits[0].done_at)
-    return world.database_now() - ago + timedelta(seconds=1), max(most)
+    taken_back = [number for number, s in enumerate(limits) if s.most is None]
+    held = limits[: taken_back[0]] if taken_back else limits
+    if not held or held[0].done_at == float("inf"):
+        return None
+
+    def on_database(at: float) -> datetime:
+        return world.database_now() - timedelta(seconds=world.loop.time() - at)
+
+    until = on_database(limits[taken_back[0]].begun_at) if taken_back else books.now
+    most = max(s.most for s in held if s.most is not None)
+    return on_database(held[0].done_at) + _CLOCKS_AGREE, until - _CLOCKS_AGREE, most
 
 
-def _unapproved(books: Books, currency: str, since: datetime) -> list[Decimal]:
+def _unapproved(books: Books, currency: str, since: datetime, until: datetime) -> list[Decimal]:
     theirs, desk = _refunds_there(books), books.world.desk
     return [
         row["amount"]
         for row in books.rows("refunds", is_elsewhere=False, currency=currency)
-        if row["requested_at"] > since
+        if since < row["requested_at"] < until
         and row["refund_id"].hex in theirs
         and theirs[row["refund_id"].hex].status is RefundStatus.SUCCESS
         and str(row["refund_id"]) not in desk.approved_at_ms
@@ -101,8 +112,8 @@ def _refunds_there(books: Books) -> dict[str, Refund]:
 
 
 def one_hand_at_a_time(books: Books) -> Iterator[str]:
-    """No two packers had an order in hand at once."""
-    hands = sorted(books.world.desk.hands, key=lambda hand: hand.claimed_at)
+    """No two packers had an order in hand at once, nor one beside a delivery that was taken."""
+    hands = sorted([*books.world.desk.hands, *_delivered(books)], key=lambda h: h.claimed_at)
     for number, hand in enumerate(hands):
         for later in hands[number + 1 :]:
             is_other = later.order_id == hand.order_id and later.token != hand.token
@@ -111,6 +122,25 @@ def one_hand_at_a_time(books: Books) -> Iterator[str]:
                     f"order {hand.order_id} was in hand of {hand.token} until {hand.lease_until}, "
                     f"and given to {later.token} at {later.claimed_at}"
                 )
+
+
+def _delivered(books: Books) -> list[Hand]:
+    """Return whom a delivery gave the goods into hand: they are named in what he answered 2xx."""
+    taken = {
+        row["event_id"]: row["at"]
+        for row in reversed(books.tables["delivery_tries"])
+        if row["status_code"] is not None and row["status_code"] < 300
+    }
+    return [
+        Hand(
+            order_id=str(event.order["order_id"]),
+            token=str(event.data["fulfilment"]["token"]),
+            claimed_at=taken[UUID(event.id)],
+            lease_until=datetime.fromisoformat(event.data["fulfilment"]["lease_until"]),
+        )
+        for event in books.world.shop.seen.values()
+        if event.type == "order.paid" and UUID(event.id) in taken
+    ]
 
 
 def goods_exclude_refunds(books: Books) -> Iterator[str]:

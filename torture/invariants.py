@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from checkstand.simulator.records import NoticeState, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
@@ -24,6 +24,8 @@ _LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
 _MARGIN = timedelta(hours=8)
 #: Hosts learn the database's clock to within their way to it.
 _CLOCKS_AGREE: Final = timedelta(seconds=1)
+#: So long an outcome may be unknown before a person is told.
+_ALARM: Final = timedelta(minutes=15)
 #: A call ends within so many seconds, and its answer waits so long for the database.
 _ANSWERED_WITHIN_SECONDS: Final = 60.0
 
@@ -95,7 +97,7 @@ def shop_is_told_of_money(books: Books) -> Iterator[str]:
         if row["held"] and type_ == "order.paid":
             yield f"payment {row['payment_id']} is held, and settled its order"
         # Goods are not asked for by money that was asked back before the shop could be told.
-        went_back = books.heard(row["order_id"], "refund.succeeded")
+        went_back = order["status"] == "REFUNDED"
         # Nor by money of which some went back in the portal, until a person has decided.
         is_held = books.heard(row["order_id"], "order.attention") and any(
             anomaly["kind"] == "refunded_elsewhere" and anomaly["resolved_at"] is None
@@ -120,10 +122,10 @@ def alarms_are_true(books: Books) -> Iterator[str]:
             "amount_differs": order and payment and payment.amount != order.amount,
             "currency_differs": order and payment and payment.currency != order.currency,
             "paid_twice": payments[row["order_id"]] > 1,
-            "paid_late": payment is not None,
+            "paid_late": payment is not None and was_over(books, row["order_id"]),
             # Everything is known in the end, except what was made with another merchant's keys.
-            "unknown_too_long": row["resolved_at"] is not None
-            or row["attempt_id"].hex in books.strays,
+            "unknown_too_long": was_long(books, row)
+            and (row["resolved_at"] is not None or row["attempt_id"].hex in books.strays),
             "refunded_elsewhere": any(books.is_elsewhere(refund) for refund in refunds),
             "provider_contradicts": was_asked_elsewhere(books, row),
             # The last attempt returns all the rest, whatever was asked.
@@ -135,6 +137,18 @@ def alarms_are_true(books: Books) -> Iterator[str]:
     for row in books.tables["payments"]:
         if row["held"] and row["attempt_id"] not in told:
             yield f"payment {row['payment_id']} is held, and no anomaly says why"
+
+
+def was_over(books: Books, order_id: Any) -> bool:
+    """Say whether an order was ever over without being paid."""
+    steps = books.rows("order_history", order_id=order_id)
+    return any(step["status"] in {"CANCELED", "EXPIRED"} for step in steps)
+
+
+def was_long(books: Books, anomaly: Row) -> bool:
+    """Say whether what is not known can have been so for as long as the alarm waits."""
+    (attempt,) = books.rows("attempts", attempt_id=anomaly["attempt_id"])
+    return bool(anomaly["opened_at"] >= attempt["created_at"] + _ALARM - _CLOCKS_AGREE)
 
 
 def was_asked_elsewhere(books: Books, anomaly: Row) -> bool:
@@ -218,8 +232,19 @@ def wallet_is_in_the_books(books: Books) -> Iterator[str]:
             if refund.status is RefundStatus.SUCCESS and not books.is_elsewhere(refund):
                 there -= refund.amount - refund.commission
         # What went back in the portal is booked when a person says how much; nobody says the fee.
-        for row in books.rows("refunds", is_elsewhere=True):
-            there -= row["returned"] if row["attempt_id"].hex == number else 0
+        said = sum(
+            row["returned"]
+            for row in books.rows("refunds", is_elsewhere=True)
+            if row["attempt_id"].hex == number
+        )
+        portal = sum(
+            refund.amount
+            for refund in books.world.simulator.store.list_refunds(order.prepay_id)
+            if refund.status is RefundStatus.SUCCESS and books.is_elsewhere(refund)
+        )
+        if said > portal:
+            yield f"attempt {number}: {said} booked as returned elsewhere, {portal} was"
+        there -= said
         here = funding.pop((number, payment.currency), Decimal())
         if here != there:
             yield f"attempt {number}: the books say {here} {payment.currency}, Binance {there}"

@@ -5,14 +5,17 @@ import contextlib
 import json
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import structlog
 
+from checkstand.errors import CheckstandError
 from checkstand.operations.manage_endpoints import add_endpoint
 from checkstand.operations.manage_keys import create_key
 from checkstand.operations.open_account import DEFAULT_ACCOUNT_ID
@@ -47,6 +50,8 @@ STRANGER: Final = Merchant(
 )
 T = TypeVar("T")
 _PAYABLE: Final = frozenset({OrderStatus.INITIAL, OrderStatus.PENDING})
+#: More than all that a plan asks back.
+_PLENTY: Final = Decimal(1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class World:
             line=_NoticeLine(self),
         )
         self.control = Control(self.simulator)
+        self._fill_wallet()
         # Most keys may not fetch report files; a plan that tells of them gets one that may.
         self.control.set_key(DEFAULT_API_KEY, features=FEATURES - {"REPORT"})
         around = Surroundings(
@@ -213,8 +219,14 @@ class World:
             host.database_faults.clear()
             host.disarm()
         self.database_away_until = 0.0
-        for currency in ("USDT", "BNB"):  # a wallet that stays empty would hold up refunds for ever
-            self.control.set_balance(DEFAULT_MERCHANT.merchant_id, currency, "1000000")
+        self._fill_wallet()
+
+    def _fill_wallet(self) -> None:
+        """Give the merchant plenty: a wallet that stays empty would hold up refunds for ever."""
+        merchant_id = DEFAULT_MERCHANT.merchant_id
+        for currency in ("USDT", "BNB"):
+            if self.control.balance(merchant_id, currency) < _PLENTY:
+                self.control.set_balance(merchant_id, currency, 2 * _PLENTY)
 
     async def call_gateway(
         self,
@@ -305,8 +317,8 @@ class World:
         if rows != self.rows:
             self.rows = rows
             self.trace.note("rows", f"{orders} | {attempts}")
-            self._check_codes()
             self.complaints.extend(self.desk.heed_orders(orders, at=self.loop.time()))
+        self._check_codes()  # also where only Binance's side has changed
         self.timetable.learn(due)
 
     def _check_codes(self) -> None:
@@ -380,26 +392,30 @@ class _NoticeLine:
 
 
 class _Logs:
-    """Keeps what the gateways log as errors, for whoever reads the trace."""
+    """Keeps what the gateways log as errors, and complains of what nobody foresaw."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def __call__(self, _logger: Any, method: str, entry: Any) -> Any:
         lines = self._world.trace.lines
+        error = entry.get("exc_info")
+        if isinstance(raised := _raised(error), Exception) and not isinstance(
+            raised, CheckstandError
+        ):
+            self._world.complaints.append(f"{entry.get('event')}: {raised!r}")
         if lines is not None:
-            error = entry.get("exc_info")
             detail = {k: v for k, v in entry.items() if k not in {"event", "exc_info"}}
             lines.append(f"# {method} {entry.get('event')} {detail} {_error(error)}")
         raise structlog.DropEvent
 
 
-def _error(given: Any) -> str:
-    import sys
+def _raised(given: Any) -> Any:
+    return sys.exc_info()[1] if given is True else given
 
-    if given is True:
-        given = sys.exc_info()[1]
-    return repr(given) if given else ""
+
+def _error(given: Any) -> str:
+    return repr(_raised(given)) if given else ""
 
 
 def _nowhere(*_: Any) -> Any:

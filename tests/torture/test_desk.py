@@ -78,6 +78,12 @@ def test_everything_in_the_plan_happened(books: Books) -> None:
         ("refunds", {"status": "SUCCEEDED"}, "nothing_unapproved_is_paid"),
         ("closed_facts", {"amount": Decimal(1)}, "closed_days_stay"),
         ("closed_days", {"document": "another"}, "closed_days_stay"),
+        ("refunds", {"status": "PENDING"}, "refunds_are_paid_once"),
+        ("refunds", {"returned": Decimal("0.5")}, "refunds_are_paid_once"),
+        ("refunds", {"amount": Decimal(9)}, "refunds_are_set_aside"),
+        ("transfers", {"amount": Decimal(1)}, "wallet_is_in_the_books"),
+        ("refunds", {"is_elsewhere": True, "returned": Decimal(1)}, "wallet_is_in_the_books"),
+        ("orders", {"status": "PAID", "fulfilment_offers": 0}, "owed_goods_are_offered_again"),
         ("report_lines", {"attempt_id": None}, "every_payment_is_compared"),
         ("report_lines", {"refund_id": None}, "every_payment_is_compared"),
     ],
@@ -116,6 +122,48 @@ def test_refund_while_goods_are_in_hand_and_a_second_hand_are_seen(books: Books)
         assert "one_hand_at_a_time" in _kinds(books)
     finally:
         books.world.desk.hands.pop()
+
+
+def test_packer_beside_a_delivery_that_was_taken_is_seen(books: Books) -> None:
+    (told,) = [event for event in books.world.shop.seen.values() if event.type == "order.paid"]
+    (hand,) = books.world.desk.hands
+    books.world.desk.hands[:] = [replace(hand, token="a packer's own")]
+    try:
+        assert "one_hand_at_a_time" in _kinds(books)
+        assert told.data["fulfilment"]["token"] == hand.token
+    finally:
+        books.world.desk.hands[:] = [hand]
+
+
+def test_limit_that_was_taken_back_held_until_then(books: Books) -> None:
+    desk = books.world.desk
+    said, desk.approved_at_ms = desk.approved_at_ms, {}
+    back = LimitSet(kind="refunds_per_day", currency="USDT", most=None, begun_at=0, done_at=0)
+    try:
+        desk.limits.append(replace(back, begun_at=60))
+        assert "limits_of_refunds_hold" in _kinds(books)
+        desk.limits[-1] = replace(back, begun_at=20)
+        assert "limits_of_refunds_hold" not in _kinds(books)
+    finally:
+        desk.limits.pop()
+        desk.approved_at_ms = said
+
+
+def test_refused_order_and_false_discrepancies_are_seen(books: Books) -> None:
+    desk = books.world.desk
+    desk.refused.add("A tin of green tea")
+    try:
+        assert "refused_orders_left_nothing" in _kinds(books)
+    finally:
+        desk.refused.clear()
+    kept = desk.open_at_end
+    day = books.world.time.now().date().isoformat()
+    for kind in ("amount", "balance"):
+        desk.open_at_end = [{"kind": kind, "order_id": None, "subject": "", "day": day}]
+        try:
+            assert "discrepancies_are_true" in _kinds(books)
+        finally:
+            desk.open_at_end = kept
 
 
 def test_new_order_above_the_limit_is_seen_once_the_limit_holds_everywhere() -> None:

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 
+from checkstand.errors import Refused
 from torture.books import Books
-from torture.invariants import list_violations
+from torture.invariants import INVARIANTS, list_violations
 from torture.plan import Plan, Step
 from torture.stage import Stage
+from torture.world import _Logs
 
 Rows = Sequence[Mapping[str, Any]]
 PAID = Plan(
@@ -90,6 +94,64 @@ def test_wrong_row_is_seen(
     assert invariant in kinds
 
 
+def test_flaw_of_the_ledger_is_seen(books: Books) -> None:
+    found = list_violations(replace(books, flaws=("a seal is gone",)))
+
+    assert found == ["ledger_is_whole: a seal is gone"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "amount_differs",
+        "currency_differs",
+        "paid_twice",
+        "paid_late",
+        "unknown_too_long",
+        "refunded_elsewhere",
+        "provider_contradicts",
+        "refund_differs",
+        "fee_differs",
+    ],
+)
+def test_false_alarm_is_seen(books: Books, kind: str) -> None:
+    (attempt,) = books.tables["attempts"]
+    alarm = {
+        "anomaly_id": uuid4(),
+        "order_id": attempt["order_id"],
+        "attempt_id": attempt["attempt_id"],
+        "kind": kind,
+        "detail": "",
+        "opened_at": attempt["created_at"],
+        "resolved_at": attempt["created_at"],
+    }
+    spoilt = replace(books, tables={**books.tables, "anomalies": [alarm]})
+
+    assert any(found.startswith("alarms_are_true") for found in list_violations(spoilt))
+
+
+def test_every_invariant_is_seen_to_see_something() -> None:
+    here = Path(__file__).parent
+    tests = "".join((here / name).read_text() for name in ("test_invariants.py", "test_desk.py"))
+
+    assert [each.__name__ for each in INVARIANTS if f'"{each.__name__}' not in tests] == []
+
+
+def test_exception_that_nobody_foresaw_is_seen(stage: Stage) -> None:
+    """A duty that fails is done again, so that only the log tells of it."""
+    result = stage.run(PAID, keeps_lines=True)
+    assert result.books is not None
+    world = result.books.world
+    logs = _Logs(world)
+
+    for error, is_seen in ((TypeError("a bug"), True), (Refused("limit_exceeded", "no"), False)):
+        world.complaints.clear()
+        with pytest.raises(structlog.DropEvent):
+            logs(None, "error", {"event": "duty failed unexpectedly", "exc_info": error})
+
+        assert (len(world.complaints) == 1) is is_seen
+
+
 def test_table_that_no_timeline_knows_is_seen(books: Books) -> None:
     (order,) = books.tables["orders"]
     spoilt = replace(books, tables={**books.tables, "novelties": [{"order_id": order["order_id"]}]})
@@ -106,7 +168,7 @@ def test_timeline_out_of_order_is_seen(books: Books) -> None:
         others = [entry for entry in entries if entry is not first]
         spoilt = replace(books, timelines={order_id: [entries[0], first, *others[1:]]})
 
-        found = [v for v in list_violations(spoilt) if v.startswith("nothing_is_told_before")]
+        found = [v for v in list_violations(spoilt) if v.startswith("nothing_is_told_before_its_cause")]
 
         assert any(words in violation for violation in found)
 
@@ -146,7 +208,7 @@ def test_forgotten_money_and_acts_in_a_recovery_are_seen(stage: Stage) -> None:
     assert result.met["orphan PAID"] == 1
     tables = result.books.tables
     (recovery,) = tables["recoveries"]
-    told = {"at": recovery["began_at"] + timedelta(seconds=5)}
+    told = {"at": recovery["began_at"] + timedelta(seconds=5), "status_code": None}
     for table, rows, invariant in (
         ("orphan_orders", [], "forgotten_money_is_explained"),
         ("delivery_tries", [told], "recovery_acts_on_nothing"),
