@@ -100,6 +100,14 @@ def test_flaw_of_the_ledger_is_seen(books: Books) -> None:
     assert found == ["ledger_is_whole: a seal is gone"]
 
 
+def test_row_that_an_invariant_cannot_judge_is_seen(books: Books) -> None:
+    spoilt = replace(books, tables={**books.tables, "delivery_tries": [{"number": 1}]})
+
+    found = list_violations(spoilt)
+
+    assert "one_hand_at_a_time: cannot judge: KeyError('status_code')" in found
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -168,7 +176,9 @@ def test_timeline_out_of_order_is_seen(books: Books) -> None:
         others = [entry for entry in entries if entry is not first]
         spoilt = replace(books, timelines={order_id: [entries[0], first, *others[1:]]})
 
-        found = [v for v in list_violations(spoilt) if v.startswith("nothing_is_told_before_its_cause")]
+        found = [
+            v for v in list_violations(spoilt) if v.startswith("nothing_is_told_before_its_cause")
+        ]
 
         assert any(words in violation for violation in found)
 
