@@ -6,7 +6,6 @@ Lanes share a PostgreSQL and nothing else, so cases run side by side, one a lane
 import asyncio
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import asyncpg
 from checkstand.simulator.server import DEFAULT_API_KEY, DEFAULT_API_SECRET
 from checkstand.storage.embedded import EmbeddedPostgres
 from crash.http import UNREACHABLE, Answer, Caller
+from crash.ports import free_port
 from crash.programs import Program, run_once
 from crash.surroundings import Acknowledge, Binance, Shop, running_shop
 
@@ -154,13 +154,6 @@ class Lane:
     async def _acknowledge(self, order_id: str) -> bool:
         path = f"/api/payments/binance/orders/{order_id}/fulfill"
         return (await self.gateway.request("POST", path)).status == 200
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

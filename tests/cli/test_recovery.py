@@ -26,7 +26,10 @@ def test_backup_is_restored_into_a_new_directory_and_starts_in_recovery(
     bare: Any, tmp_path: Path
 ) -> None:
     second = KEYS | {"CHECKSTAND_DATA_DIR": str(tmp_path / "second")}
-    assert bare.ends("accounts", "limits", "set", "refunds_per_day", "7", "--currency=USDT", **KEYS)
+    limited = bare.ends(
+        "accounts", "limits", "set", "refunds_per_day", "7", "--currency=USDT", **KEYS
+    )
+    assert limited.code == 0, limited.err
     before = bare.ends("recover", "status", **KEYS)
     assert (before.code, before.out) == (0, "epoch 1: never restored\n")
 

@@ -33,6 +33,7 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgr
         yield server
 
 
+@pytest.mark.timeout(600)
 async def test_what_was_killed_comes_to_the_same_rest(
     durable: EmbeddedPostgres, tmp_path: Path
 ) -> None:
@@ -50,6 +51,7 @@ async def test_what_was_killed_comes_to_the_same_rest(
     assert {result.verdict for result in matrix.results} == {OK}
 
 
+@pytest.mark.timeout(600)
 async def test_crossed_duplicates_on_two_gateways_are_each_settled_once(
     durable: EmbeddedPostgres, tmp_path: Path
 ) -> None:

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
+
+from checkstand.operations.deliver_event import claim_deliveries
 
 
 class Listener:
@@ -82,7 +85,7 @@ async def test_shop_that_never_answers_does_not_hold_up_another(
 
 
 async def test_later_event_of_an_order_waits_for_the_earlier_one(
-    gateway: Any, listeners: tuple[Listener, Listener]
+    gateway: Any, listeners: tuple[Listener, Listener], empty_database_url: str
 ) -> None:
     _, stuck = listeners
     await gateway.request("POST", "/api/webhook-endpoints", body={"url": stuck.url})
@@ -91,8 +94,11 @@ async def test_later_event_of_an_order_waits_for_the_earlier_one(
 
     gateway.simulator.control.pay(gateway.trade_numbers()[0])
     await gateway.until(created.json["order_id"], "PAID")
-    await asyncio.sleep(0)
-    assert stuck.heard == 1
+    assert await claim_deliveries(gateway.resources, limit=10) == []
+    connection = await asyncpg.connect(empty_database_url)
+    in_hand = "SELECT count(*) FROM deliveries WHERE lease_owner IS NOT NULL"
+    assert await connection.fetchval(in_hand) == 1
+    await connection.close()
     stuck.answers.set()
     await _heard(stuck, 2)
 

@@ -27,6 +27,7 @@ from starlette.routing import Route
 
 from checkstand.receiver import Receiver
 from checkstand.simulator.server import DEFAULT_API_KEY, DEFAULT_API_SECRET, Simulator
+from crash.ports import free_port
 
 #: Every point on the way from the create to the goods at which something was just begun or done.
 POINTS = [
@@ -125,12 +126,6 @@ async def _recording_shop() -> AsyncIterator[RecordingShop]:
     await serving
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 async def under_test(
     empty_database_url: str, simulator: Simulator
@@ -148,7 +143,7 @@ async def under_test(
         "BINANCE_PAY_TIMEOUT": "1",
         "CHECKSTAND_DELIVERY_TIMEOUT": "1",
     }
-    process = ProcessUnderTest(port=_free_port(), environment=environment)
+    process = ProcessUnderTest(port=free_port(), environment=environment)
     yield process
     await process.stop()
 

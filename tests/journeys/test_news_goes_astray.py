@@ -94,7 +94,6 @@ async def test_foreign_merchants_notice_with_our_number_amount_and_currency_pays
     assert (
         control.webhooks_sent[-1].tries[-1].http_status == 200
     )  # genuine, so kept and acknowledged
-    await gateway.until(created.json["order_id"], lambda order: True)
     timeline = []
     for _ in range(200):  # the hint leads to a query, which says that ours is unpaid
         timeline = await gateway.timeline(created.json["order_id"])

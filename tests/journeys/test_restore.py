@@ -5,7 +5,6 @@ A shop's day: a backup is taken, more is sold, paid, returned and told, and then
 
 import asyncio
 import json
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -36,6 +35,7 @@ from checkstand.queries.list_orders import find_order
 from checkstand.settings import SettingsError
 from checkstand.storage import orphan_orders
 from checkstand.storage.orphan_orders import OrphanOrder
+from crash.ports import free_port
 
 
 class Shop:
@@ -70,12 +70,6 @@ async def shop() -> AsyncIterator[Shop]:
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server:
         yield made
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _put(gateway: Any, orphan: OrphanOrder) -> None:
@@ -130,7 +124,7 @@ async def _refund_is(gateway: Any, order_id: str, status: str) -> bool:
 async def test_restored_database_learns_again_what_it_forgot_and_acts_on_nothing(  # noqa: PLR0915  (a story)
     run_gateway: Any, gateway_settings: Any, shop: Shop, tmp_path: Path
 ) -> None:
-    port, backup = _free_port(), tmp_path / "backup"
+    port, backup = free_port(), tmp_path / "backup"
     first = {"database_url": None, "data_dir": tmp_path / "first", "port": port, "secret_keys": ()}
 
     async with run_gateway(**first) as gateway:

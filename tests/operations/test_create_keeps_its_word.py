@@ -10,7 +10,8 @@ async def test_create_whose_order_is_held_meanwhile_is_answered_all_the_same(
     gateway: Any, empty_database_url: str
 ) -> None:
     control = gateway.simulator.control
-    control.faults.add("slow", endpoint="/v3/order", seconds=1)
+    control.faults.add("slow", endpoint="/v3/order", seconds=0.1)
+    control.clock.freeze()
     creating = asyncio.create_task(gateway.create())
     connection = await asyncpg.connect(empty_database_url)
     try:
@@ -18,6 +19,7 @@ async def test_create_whose_order_is_held_meanwhile_is_answered_all_the_same(
             await asyncio.sleep(0.01)
         async with connection.transaction():
             order_id = str(await connection.fetchval("SELECT order_id FROM orders FOR UPDATE"))
+            control.clock.resume()
             created = await creating
     finally:
         await connection.close()

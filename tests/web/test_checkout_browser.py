@@ -404,11 +404,15 @@ async def test_everything_can_be_reached_and_pressed_by_keyboard(
     assert fake_checkouts.acts == ["cancel"]
 
 
-@pytest.mark.parametrize("looks", [DESK, PHONE], ids=["desk", "phone"])
-async def test_main_actions_are_big_enough_to_hit(looks: Any, open_page: OpenPage) -> None:
+@pytest.mark.parametrize(("looks", "number"), [(DESK, 6), (PHONE, 7)], ids=["desk", "phone"])
+async def test_main_actions_are_big_enough_to_hit(
+    looks: Any, number: int, open_page: OpenPage
+) -> None:
     page = await open_page(**looks)
 
-    for target in await page.locator("a.button:visible, button:visible, summary:visible").all():
+    targets = page.locator("a.button:visible, button:visible, summary:visible")
+    await expect(targets).to_have_count(number)
+    for target in await targets.all():
         box = await target.bounding_box()
         assert box
         assert box["height"] >= 44
@@ -447,7 +451,9 @@ async def test_narrow_phone_never_scrolls_sideways(
         f"{base}/checkout/{fake_checkouts.token}",
         **PHONE | {"viewport": {"width": 320, "height": 640}},
     )
-    for fold in await page.locator("summary").all():
+    folds = page.locator("summary")
+    await expect(folds).to_have_count(3)
+    for fold in await folds.all():
         await fold.tap()
 
     beyond = "e => e.getBoundingClientRect().right > 320 || e.getBoundingClientRect().left < 0"

@@ -392,7 +392,9 @@ async def test_longest_reference_and_text_of_the_other_direction_are_shown_whole
     page = Page((await ask_http(checkout_url)).text)
 
     assert ("bdi", reference) in [(path[-1], data) for path, data in page.texts if path]
-    assert all("bdi" in path or "title" in path for path, data in page.texts if merchant in data)
+    places = [path for path, data in page.texts if merchant in data]
+    assert places
+    assert all("bdi" in path or "title" in path for path in places)
 
 
 async def test_fiat_price_leads_and_the_coins_are_what_is_copied(

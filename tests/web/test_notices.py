@@ -15,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from checkstand.errors import DatabaseBusy
 from checkstand.simulator.notices import order_data
 from checkstand.simulator.signing import SignedNotice, sign_notice
+from checkstand.storage.database import Patience
 
 SUCCESS: Final = b'{"returnCode":"SUCCESS","returnMessage":null}'
 FAIL: Final = b'{"returnCode":"FAIL","returnMessage":null}'
@@ -433,28 +435,38 @@ async def test_notice_is_taken_in_while_everybody_else_waits_for_a_connection(
 ) -> None:
     async with run_gateway(with_worker=False) as gateway:
         created = await gateway.create()
-        done = asyncio.Event()
+        database = gateway.resources.database
+        patient, hasty = Patience(connection_seconds=60), Patience(connection_seconds=0.2)
+        done, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def hold(_: Any) -> None:
+            begun.release()
+            await done.wait()
+
         tasks = [
-            asyncio.create_task(
-                gateway.resources.database.run(lambda _: done.wait(), name="slow request")
-            )
+            asyncio.create_task(database.run(hold, name="slow request", patience=patient))
             for _ in range(40)
         ]
-        await asyncio.sleep(0.1)
-
-        gateway.simulator.control.pay(gateway.trade_numbers()[0])
-        connection = await asyncpg.connect(empty_database_url)
-        statuses: list[Any] = []
-        for _ in range(100):
-            if statuses := await connection.fetch(
-                "SELECT status FROM orders WHERE paid_at IS NOT NULL"
-            ):
-                break
-            await asyncio.sleep(0.02)
-        await connection.close()
-
-        assert [row["status"] for row in statuses] == ["PAID"]
-        assert not any(task.done() for task in tasks)
-        done.set()
+        for _ in range(8):  # two of ten are kept back
+            await begun.acquire()
+        try:
+            with pytest.raises(DatabaseBusy):
+                await database.run(lambda _: asyncio.sleep(0), name="another", patience=hasty)
+            gateway.simulator.control.pay(gateway.trade_numbers()[0])
+            await _is_paid(empty_database_url)
+            assert not any(task.done() for task in tasks)
+        finally:
+            done.set()
         await asyncio.gather(*tasks)
         assert (await gateway.order(created.json["order_id"]))["status"] == "PAID"
+
+
+async def _is_paid(database_url: str) -> None:
+    """Wait until the one order is paid, past the gateway's own connections."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with asyncio.timeout(20):
+            while not await connection.fetchval("SELECT 1 FROM orders WHERE status = 'PAID'"):
+                await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
