@@ -213,6 +213,28 @@ async def test_server_that_falls_silent_is_given_up_and_asked_anew(open_database
                     os.kill(pid, signal.SIGCONT)
 
 
+async def test_who_is_cancelled_before_a_silent_server_is_cancelled(open_database: Any) -> None:
+    silent = asyncio.get_running_loop().create_future()
+    async with open_database(silence_seconds=2) as database:
+
+        async def step(tx: Transaction) -> None:
+            row = await tx.row(_ME)
+            assert row is not None
+            os.kill(row["pid"], signal.SIGSTOP)
+            silent.set_result(row["pid"])
+            await tx.row(_ME)
+
+        running = asyncio.create_task(database.run(step, name="silent"))
+        pid = await silent
+        try:
+            running.cancel()
+            async with asyncio.timeout(30):
+                with pytest.raises(asyncio.CancelledError):
+                    await running
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 async def test_server_that_stays_away_is_said_to_be_unavailable(
     store: Any, open_database: Any
 ) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -282,12 +282,10 @@ class Database:
                 )
                 self._observer.before(f"commit {name}")
             except TimeoutError:
-                connection.terminate()  # it does not answer: nobody is there to roll back
+                _hang_up(connection)  # it does not answer: nobody is there to roll back
                 raise
             except BaseException:
-                # On a lost connection there is nothing left to roll back.
-                if not connection.is_closed():
-                    await connection.execute("ROLLBACK")
+                await _roll_back(connection)
                 raise
             await connection.execute("COMMIT")
             self._observer.after(f"commit {name}")
@@ -354,6 +352,25 @@ class Database:
                     ) from error
             await asyncio.sleep(0.02 * 2**number)  # apart from each other, and soon again
         raise AssertionError("the last try returns or raises")
+
+
+async def _roll_back(connection: Any) -> None:
+    """Undo a transaction. Where nobody answers the server does it by itself.
+
+    Story: a worker is told to stop while the server is silent. If the silence took the place of
+    the cancellation, it would go on.
+    """
+    if connection.is_closed():
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except (*_LOST, TimeoutError):
+        _hang_up(connection)
+
+
+def _hang_up(connection: Any) -> None:
+    with suppress(asyncpg.InterfaceError):  # the driver has done so already
+        connection.terminate()
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
