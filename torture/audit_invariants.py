@@ -75,7 +75,7 @@ def discrepancies_are_true(books: Books) -> Iterator[str]:
 
 
 def _moved_unseen(books: Books, day: date) -> bool:
-    """Say whether the wallet moved in a way that we cannot know between two looks at it.
+    """Say whether the wallet moved, between two looks at it, in a way that we cannot know.
 
     It is looked at first thing on the day, and on the next as soon as somebody is up.
     """
@@ -92,6 +92,12 @@ def _moved_unseen(books: Books, day: date) -> bool:
     # A person says what went back in the portal, or not; and when, or not.
     unseen += [
         refund.requested_ms for refund in world.control.refunds if books.is_elsewhere(refund)
+    ]
+    # With another merchant's keys in the place of ours it was his wallet that was looked at.
+    unseen += [
+        _BEGAN_MS + round((second + world.plan.database_skew) * 1000)
+        for period in world.calamities.other_keys
+        for second in period
     ]
     return any(day <= _day(moment) <= day + _DAY for moment in unseen)
 
