@@ -1,8 +1,8 @@
 """Ports for programs that are started again at the same address.
 
 A port that the system chose is anybody's once it is let go, and every connection takes one of the
-same kind. These lie below all of those, and each process has blocks of its own: it binds the first
-port of a block for as long as it lives.
+same kind. These lie below those, as systems come, and each process has blocks of its own: it binds
+the first port of a block for as long as it lives.
 """
 
 import atexit
@@ -22,7 +22,10 @@ _one_at_a_time = Lock()
 def free_port() -> int:
     """Return a port that nobody else is given, in this process or another."""
     with _one_at_a_time:
-        return next(_numbers)
+        port = next(_numbers, None)
+    if port is None:
+        raise OSError(f"no port is free from {_FIRST} to {_BEHIND - 1}")
+    return port
 
 
 def _find_numbers() -> Iterator[int]:
@@ -33,7 +36,6 @@ def _find_numbers() -> Iterator[int]:
             continue
         atexit.register(sign.close)
         yield from filter(_is_free, range(block + 1, block + _BLOCK))
-    raise OSError(f"no port is free from {_FIRST} to {_BEHIND - 1}")
 
 
 def _is_free(port: int) -> bool:

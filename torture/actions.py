@@ -7,6 +7,7 @@ that any part of a plan is a plan.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from checkstand.simulator import orders as binance_orders
@@ -115,24 +116,35 @@ async def _decide(world: World, args: Args) -> None:
             )
     for anomaly in json.loads(listed.body)["data"]:
         body = {"resolution": args["how"], "reason": "a person looked at it"}
+        if anomaly["resolved_at"] is not None or args.get("kind") not in {None, anomaly["kind"]}:
+            continue
         if anomaly["kind"] == "refunded_elsewhere" and args["how"] == "accept":
-            body["amount"] = _returned_in_portal(world, order)
-        if anomaly["resolved_at"] is None and args.get("kind") in {None, anomaly["kind"]}:
-            await world.shop.insist(
-                "POST", f"{path}/anomalies/{anomaly['anomaly_id']}/resolve", body=body
-            )
+            returned = await _returned_in_portal(world, order)
+            body |= {"amount": f"{returned:f}"} if returned else {"resolution": "write_off"}
+        await world.shop.insist(
+            "POST", f"{path}/anomalies/{anomaly['anomaly_id']}/resolve", body=body
+        )
 
 
-def _returned_in_portal(world: World, order: ShopOrder) -> str:
-    """Read in Binance's portal how much of an order went back there."""
+async def _returned_in_portal(world: World, order: ShopOrder) -> Decimal:
+    """Read in Binance's portal how much of an order went back there, and nobody has said yet."""
+    path = f"/api/payments/binance/orders/{order.order_id}/refunds"
+    listed = await world.shop.insist("GET", path)
+    rows = json.loads(listed.body)["data"] if listed and listed.status == 200 else []
     numbers = [each.replace("-", "") for each in world.attempts_of(order.order_id or "")]
-    returned = [
-        refund.amount
-        for refund in world.control.refunds
-        if (refund.by_portal or refund.refund_request_id in world.calamities.forgotten.refunds)
-        and world.control.order(refund.prepay_id).merchant_trade_no in numbers
+    ours, elsewhere = set[str](), Decimal()
+    for refund in world.control.refunds:
+        if refund.by_portal or refund.refund_request_id in world.calamities.forgotten.refunds:
+            is_of_order = world.control.order(refund.prepay_id).merchant_trade_no in numbers
+            elsewhere += refund.amount if is_of_order and refund.status == "SUCCESS" else 0
+        else:
+            ours.add(refund.refund_request_id)
+    said = [
+        Decimal(row["returned_amount"])
+        for row in rows
+        if row["status"] == "SUCCEEDED" and row["refund_id"].replace("-", "") not in ours
     ]
-    return f"{sum(returned):f}"
+    return elsewhere - sum(said)
 
 
 async def _redeliver(world: World, args: Args) -> None:

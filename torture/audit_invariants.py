@@ -99,7 +99,27 @@ def _moved_unseen(books: Books, day: date) -> bool:
         for period in world.calamities.other_keys
         for second in period
     ]
-    return any(day <= _day(moment) <= day + _DAY for moment in unseen)
+    return any(day <= _day(moment) <= day + _DAY for moment in unseen) or _was_under_way(books, day)
+
+
+def _was_under_way(books: Books, day: date) -> bool:
+    """Say whether the wallet was looked at while money moved: that falls on either side of it.
+
+    A refund leaves when Binance takes it on, and is known of when it has ended; a payment has
+    Binance's time, and a look the database's.
+    """
+    off = timedelta(seconds=abs(books.world.plan.database_skew) + 2)
+    looks = [
+        row["taken_at"]
+        for row in books.tables["balance_snapshots"]
+        if row["day"] in {day, day + _DAY}
+    ]
+    moving = [(row["paid_at"] - off, row["paid_at"] + off) for row in books.tables["payments"]]
+    moving += [
+        (row["requested_at"] - off, (row["returned_at"] or row["ended_at"] or books.now) + off)
+        for row in books.tables["refunds"]
+    ]
+    return any(began <= look <= ended for look in looks for began, ended in moving)
 
 
 def _went_to_a_stranger(books: Books, found: Mapping[str, Any]) -> bool:

@@ -126,11 +126,12 @@ def one_hand_at_a_time(books: Books) -> Iterator[str]:
 
 def _delivered(books: Books) -> list[Hand]:
     """Return whom a delivery gave the goods into hand: they are named in what he answered 2xx."""
-    taken = {
-        row["event_id"]: row["at"]
-        for row in reversed(books.tables["delivery_tries"])
-        if row["status_code"] is not None and row["status_code"] < 300
-    }
+    fulfilled = {row["order_id"]: row["fulfilled_at"] for row in books.tables["orders"]}
+    taken = {}
+    for row in reversed(books.tables["delivery_tries"]):
+        is_news = fulfilled.get(row["order_id"]) is None or fulfilled[row["order_id"]] > row["at"]
+        if is_news and row["status_code"] is not None and row["status_code"] < 300:
+            taken[row["event_id"]] = row["at"]
     return [
         Hand(
             order_id=str(event.order["order_id"]),

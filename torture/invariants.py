@@ -232,19 +232,8 @@ def wallet_is_in_the_books(books: Books) -> Iterator[str]:
             if refund.status is RefundStatus.SUCCESS and not books.is_elsewhere(refund):
                 there -= refund.amount - refund.commission
         # What went back in the portal is booked when a person says how much; nobody says the fee.
-        said = sum(
-            row["returned"]
-            for row in books.rows("refunds", is_elsewhere=True)
-            if row["attempt_id"].hex == number
-        )
-        portal = sum(
-            refund.amount
-            for refund in books.world.simulator.store.list_refunds(order.prepay_id)
-            if refund.status is RefundStatus.SUCCESS and books.is_elsewhere(refund)
-        )
-        if said > portal:
-            yield f"attempt {number}: {said} booked as returned elsewhere, {portal} was"
-        there -= said
+        for row in books.rows("refunds", is_elsewhere=True):
+            there -= row["returned"] if row["attempt_id"].hex == number else 0
         here = funding.pop((number, payment.currency), Decimal())
         if here != there:
             yield f"attempt {number}: the books say {here} {payment.currency}, Binance {there}"
@@ -253,6 +242,23 @@ def wallet_is_in_the_books(books: Books) -> Iterator[str]:
         for key, n in funding.items()
         if n and key[0] not in books.strays
     )
+
+
+def nothing_elsewhere_is_invented(books: Books) -> Iterator[str]:
+    """Of an order no more is booked as returned in the portal than went back there."""
+    for order in books.tables["orders"]:
+        said = books.rows("refunds", order_id=order["order_id"], is_elsewhere=True)
+        attempts = books.rows("attempts", order_id=order["order_id"])
+        theirs = [books.received.get(row["attempt_id"].hex) for row in attempts]
+        returned = sum(
+            refund.amount
+            for known in theirs
+            if known is not None and said
+            for refund in books.world.simulator.store.list_refunds(known.prepay_id)
+            if refund.status is RefundStatus.SUCCESS and books.is_elsewhere(refund)
+        )
+        if sum(row["returned"] for row in said) > returned:
+            yield f"order {order['order_id']}: {said} booked, {returned} went back elsewhere"
 
 
 def ledger_is_whole(books: Books) -> Iterator[str]:
@@ -353,6 +359,7 @@ INVARIANTS: Final[Sequence[Callable[[Books], Iterator[str]]]] = (
     refunds_are_paid_once,
     refunds_are_set_aside,
     wallet_is_in_the_books,
+    nothing_elsewhere_is_invented,
     ledger_is_whole,
     goods_are_paid_for,
     orders_come_to_an_end,

@@ -79,10 +79,9 @@ class Calamities:
 
     def note_keys(self, *, are_ours: bool, at: float) -> None:
         """Note whose keys were pasted."""
-        if are_ours and self.other_keys:
-            began, ended = self.other_keys[-1]
-            self.other_keys[-1] = (began, min(ended, at))
-        elif not are_ours:
+        if are_ours:
+            self.other_keys = [(began, min(ended, at)) for began, ended in self.other_keys]
+        else:
             self.other_keys.append((at, math.inf))
 
 
@@ -337,12 +336,14 @@ class World:
             if self.is_payable(attempt_id):
                 payable[order_id] += 1
             if order_id in over and self.is_payable(attempt_id):
-                self.complaints.append(
-                    f"order {order_id} is over, and attempt {attempt_id} payable"
-                )
+                self._complain_once(f"order {order_id} is over, and attempt {attempt_id} payable")
         for order_id, count in payable.items():
             if count > 1:
-                self.complaints.append(f"order {order_id} has {count} attempts that can be paid")
+                self._complain_once(f"order {order_id} has {count} attempts that can be paid")
+
+    def _complain_once(self, sentence: str) -> None:
+        if sentence not in self.complaints:
+            self.complaints.append(sentence)
 
     def is_payable(self, attempt_id: str) -> bool:
         """Say whether Binance would take money for an attempt now."""

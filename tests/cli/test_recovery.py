@@ -124,7 +124,7 @@ async def test_backup_is_restored_into_a_database_of_ones_own(
         assert ended.code == 0, ended.err
         return ended.out
 
-    async with run_gateway() as gateway:
+    async with run_gateway(with_worker=False) as gateway:
         created = await gateway.create(merchant_order_id="shop-77")
         gateway.simulator.control.pay(gateway.trade_numbers()[-1])
         await gateway.simulator.control.settle()

@@ -213,7 +213,10 @@ async def test_server_that_falls_silent_is_given_up_and_asked_anew(open_database
                     os.kill(pid, signal.SIGCONT)
 
 
-async def test_who_is_cancelled_before_a_silent_server_is_cancelled(open_database: Any) -> None:
+@pytest.mark.parametrize("where", ["step", "begin", "commit", "snapshot", "read"])
+async def test_who_is_cancelled_before_a_silent_server_is_cancelled(
+    open_database: Any, where: str
+) -> None:
     silent = asyncio.get_running_loop().create_future()
     async with open_database(silence_seconds=2) as database:
 
@@ -222,10 +225,22 @@ async def test_who_is_cancelled_before_a_silent_server_is_cancelled(open_databas
             assert row is not None
             os.kill(row["pid"], signal.SIGSTOP)
             silent.set_result(row["pid"])
-            await tx.row(_ME)
+            if where != "commit":
+                await tx.row(_ME)
 
-        running = asyncio.create_task(database.run(step, name="silent"))
+        async def nothing(_: Transaction) -> None: ...
+
+        if where == "begin":
+            row = await database.read(lambda tx: tx.row(_ME))  # the one connection that there is
+            os.kill(row["pid"], signal.SIGSTOP)
+            silent.set_result(row["pid"])
+            running = asyncio.create_task(database.run(nothing, name="silent"))
+        elif where in {"snapshot", "read"}:
+            running = asyncio.create_task(database.read(step, snapshot=where == "snapshot"))
+        else:
+            running = asyncio.create_task(database.run(step, name="silent"))
         pid = await silent
+        await asyncio.sleep(0.1)  # it asks, and is not answered
         try:
             running.cancel()
             async with asyncio.timeout(30):

@@ -82,7 +82,11 @@ def test_everything_in_the_plan_happened(books: Books) -> None:
         ("refunds", {"returned": Decimal("0.5")}, "refunds_are_paid_once"),
         ("refunds", {"amount": Decimal(9)}, "refunds_are_set_aside"),
         ("transfers", {"amount": Decimal(1)}, "wallet_is_in_the_books"),
-        ("refunds", {"is_elsewhere": True, "returned": Decimal(1)}, "wallet_is_in_the_books"),
+        (
+            "refunds",
+            {"is_elsewhere": True, "returned": Decimal(1)},
+            "nothing_elsewhere_is_invented",
+        ),
         ("orders", {"status": "PAID", "fulfilment_offers": 0}, "owed_goods_are_offered_again"),
         ("report_lines", {"attempt_id": None}, "every_payment_is_compared"),
         ("report_lines", {"refund_id": None}, "every_payment_is_compared"),

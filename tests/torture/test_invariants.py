@@ -105,7 +105,7 @@ def test_row_that_an_invariant_cannot_judge_is_seen(books: Books) -> None:
 
     found = list_violations(spoilt)
 
-    assert "one_hand_at_a_time: cannot judge: KeyError('status_code')" in found
+    assert "one_hand_at_a_time: cannot judge: KeyError('order_id')" in found
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,8 @@ def test_forgotten_money_and_acts_in_a_recovery_are_seen(stage: Stage) -> None:
     assert result.met["orphan PAID"] == 1
     tables = result.books.tables
     (recovery,) = tables["recoveries"]
-    told = {"at": recovery["began_at"] + timedelta(seconds=5), "status_code": None}
+    at = recovery["began_at"] + timedelta(seconds=5)
+    told = {"at": at, "status_code": None, "order_id": uuid4()}
     for table, rows, invariant in (
         ("orphan_orders", [], "forgotten_money_is_explained"),
         ("delivery_tries", [told], "recovery_acts_on_nothing"),

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from checkstand.binance import Notification, PayNotice
+from checkstand.binance import BinancePayError, Notification, PayNotice
 from checkstand.operations.resources import Resources
 from checkstand.operations.retry_notices import list_orphans
 from checkstand.operations.verify_notice import VerifiedNotice
@@ -37,6 +37,8 @@ async def explain_orphans(resources: Resources, *, limit: int = 500) -> int:
             continue
         try:
             explained += await _explain(resources, notice, mark)
+        except BinancePayError as error:
+            _log.warning("an orphan was not explained", code=error.code, detail=str(error))
         except Exception:  # noqa: BLE001  (whatever it is, the next one is another matter)
             _log.exception("an orphan was not explained", notice_id=str(notice.stored.notice_id))
     return explained

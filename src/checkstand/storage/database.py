@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -47,6 +47,7 @@ _LOST: Final = (
     asyncpg.PostgresSystemError,
     OSError,
 )
+_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _COMMITTED: Final = (
     "; SELECT set_config('synchronous_commit', 'on', true)"
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
@@ -273,21 +274,13 @@ class Database:
             clock.learn(asked_at=asked_at, answered_at=clock.host_now(), theirs=theirs)
 
     async def _once(self, step: Step[T], *, name: str, patience: Patience, snapshot: bool) -> T:
+        begin, silence = self._begin(patience, snapshot=snapshot), patience.silence_seconds
         async with self._connection(patience) as connection:
-            await connection.execute(self._begin(patience, snapshot=snapshot))
-            try:
-                silence = patience.silence_seconds
+            async with _transaction(connection, begin):
                 result = await step(
                     Transaction(connection, self._observer, silence_seconds=silence)
                 )
                 self._observer.before(f"commit {name}")
-            except TimeoutError:
-                _hang_up(connection)  # it does not answer: nobody is there to roll back
-                raise
-            except BaseException:
-                await _roll_back(connection)
-                raise
-            await connection.execute("COMMIT")
             self._observer.after(f"commit {name}")
             return result
 
@@ -300,17 +293,17 @@ class Database:
         """
         seconds = patience.connection_seconds
         turns = None if patience.has_reserve else self._turns
-        if turns is None:
-            async with self._pool.acquire(timeout=seconds) as connection:
+        async with AsyncExitStack() as stack:
+            if turns is not None:
+                async with asyncio.timeout(seconds):
+                    await turns.acquire()
+                stack.callback(turns.release)
+            connection = await stack.enter_async_context(self._pool.acquire(timeout=seconds))
+            try:
                 yield connection
-            return
-        async with asyncio.timeout(seconds):
-            await turns.acquire()
-        try:
-            async with self._pool.acquire(timeout=seconds) as connection:
-                yield connection
-        finally:
-            turns.release()
+            except asyncio.CancelledError:
+                await _roll_back(connection)
+                raise
 
     def _begin(self, patience: Patience, *, snapshot: bool) -> str:
         """Write how a transaction begins: one round trip, and nothing left on the session.
@@ -331,7 +324,7 @@ class Database:
         async with self._connection(PATIENT) as connection:
             if not snapshot:
                 return await step(Transaction(connection, self._observer))
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
+            async with _transaction(connection, _BEGIN_SNAPSHOT):
                 return await step(Transaction(connection, self._observer))
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]], *, patience: Patience) -> T:
@@ -354,16 +347,30 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
 
+@asynccontextmanager
+async def _transaction(connection: Any, begin: str) -> AsyncIterator[None]:
+    """Commit what the block does, or undo it. Who is cancelled leaves that to `_connection`."""
+    await connection.execute(begin)
+    try:
+        yield
+    except TimeoutError:
+        _hang_up(connection)  # it does not answer: nobody is there to roll back
+        raise
+    except Exception:
+        await _roll_back(connection)
+        raise
+    await connection.execute("COMMIT")
+
+
 async def _roll_back(connection: Any) -> None:
-    """Undo a transaction. Where nobody answers the server does it by itself.
+    """Undo what was begun, if anything was. Where nobody answers the server does so by itself.
 
     Story: a worker is told to stop while the server is silent. If the silence took the place of
     the cancellation, it would go on.
     """
-    if connection.is_closed():
-        return
     try:
-        await connection.execute("ROLLBACK")
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
     except (*_LOST, TimeoutError):
         _hang_up(connection)
 
