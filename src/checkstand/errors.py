@@ -51,11 +51,14 @@ class OutcomeUnknown(CheckstandError):
 
 
 class DatabaseUnavailable(CheckstandError):
-    """The database cannot be reached just now; nothing was written. Try again later."""
+    """The database cannot be reached just now: try again later, under the same key.
+
+    Nothing was written, unless the connection was lost while the commit was on its way.
+    """
 
 
 class DatabaseBusy(DatabaseUnavailable):
-    """Somebody else holds what is needed for too long; nothing was written. Try again."""
+    """Somebody else holds what is needed for too long. Try again, under the same key."""
 
 
 class RowsHeld(DatabaseBusy):
