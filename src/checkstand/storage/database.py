@@ -302,7 +302,7 @@ class Database:
             try:
                 yield connection
             except asyncio.CancelledError:
-                await _roll_back(connection)
+                await _roll_back(connection)  # also what was begun, or not, as it came
                 raise
 
     def _begin(self, patience: Patience, *, snapshot: bool) -> str:
@@ -349,14 +349,14 @@ class Database:
 
 @asynccontextmanager
 async def _transaction(connection: Any, begin: str) -> AsyncIterator[None]:
-    """Commit what the block does, or undo it. Who is cancelled leaves that to `_connection`."""
+    """Commit what the block does, or undo it."""
     await connection.execute(begin)
     try:
         yield
     except TimeoutError:
         _hang_up(connection)  # it does not answer: nobody is there to roll back
         raise
-    except Exception:
+    except BaseException:
         await _roll_back(connection)
         raise
     await connection.execute("COMMIT")
