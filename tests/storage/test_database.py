@@ -218,6 +218,8 @@ async def test_who_is_cancelled_before_a_silent_server_is_cancelled(
     open_database: Any, where: str
 ) -> None:
     silent = asyncio.get_running_loop().create_future()
+    # As in a gateway the driver waits for the server longer than the pool does for the driver.
+    soon = Patience(connection_seconds=0.5)
     async with open_database(silence_seconds=2) as database:
 
         async def step(tx: Transaction) -> None:
@@ -234,11 +236,11 @@ async def test_who_is_cancelled_before_a_silent_server_is_cancelled(
             row = await database.read(lambda tx: tx.row(_ME))  # the one connection that there is
             os.kill(row["pid"], signal.SIGSTOP)
             silent.set_result(row["pid"])
-            running = asyncio.create_task(database.run(nothing, name="silent"))
+            running = asyncio.create_task(database.run(nothing, name="silent", patience=soon))
         elif where in {"snapshot", "read"}:
             running = asyncio.create_task(database.read(step, snapshot=where == "snapshot"))
         else:
-            running = asyncio.create_task(database.run(step, name="silent"))
+            running = asyncio.create_task(database.run(step, name="silent", patience=soon))
         pid = await silent
         await asyncio.sleep(0.1)  # it asks, and is not answered
         try:

@@ -18,27 +18,38 @@ OpenFrom = Callable[[Transaction, UUID], Awaitable[datetime | None]]
 
 #: A batch holds its rows for some 20 ms. A round goes on for so many of them: hourly that is more
 #: than a gateway takes in.
-_BATCH: Final = 500
-_BATCHES_MAX: Final = 1000
+BATCH: Final = 500
+BATCHES_MAX: Final = 1000
 
 
 async def prune_records(
     resources: Resources,
     *,
     open_from: OpenFrom = retention.open_from,
-    batch: int = _BATCH,
-    batches_max: int = _BATCHES_MAX,
+    batch: int = BATCH,
+    batches_max: int = BATCHES_MAX,
 ) -> dict[Kept, int]:
     """Forget what may go, up to so many batches a kind; return how many of each went."""
     pruned = dict.fromkeys((Kept.NOTICES, Kept.ORPHANS, Kept.BUYERS), 0)
     for account in resources.accounts.list_all():
         for kind in pruned:
-            for _ in range(batches_max):
-                number = await _prune(resources, account.account_id, kind, open_from, batch)
-                pruned[kind] += number
-                if number < batch:
-                    break
+
+            async def forget(account_id: UUID = account.account_id, kind: Kept = kind) -> int:
+                return await _prune(resources, account_id, kind, open_from, batch)
+
+            pruned[kind] += await in_batches(forget, batch=batch, batches_max=batches_max)
     return pruned
+
+
+async def in_batches(forget: Callable[[], Awaitable[int]], *, batch: int, batches_max: int) -> int:
+    """Forget one batch after the other until one is not full; return how many rows went."""
+    forgotten = 0
+    for _ in range(batches_max):
+        number = await forget()
+        forgotten += number
+        if number < batch:
+            break
+    return forgotten
 
 
 async def count_prunable(

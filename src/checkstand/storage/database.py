@@ -302,7 +302,7 @@ class Database:
             try:
                 yield connection
             except asyncio.CancelledError:
-                await _roll_back(connection)  # also what was begun, or not, as it came
+                await _roll_back(connection)  # a BEGIN or COMMIT may be unanswered, too
                 raise
 
     def _begin(self, patience: Patience, *, snapshot: bool) -> str:
