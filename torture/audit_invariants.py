@@ -80,8 +80,8 @@ def _moved_unseen(books: Books, day: date) -> bool:
     It is looked at first thing on the day, and on the next as soon as somebody is up.
     """
     world = books.world
-    known = {number for number in books.received if number not in books.forgotten.attempts}
-    ours = {order.prepay_id for n, order in books.received.items() if n in known}
+    forgotten = books.forgotten.attempts
+    ours = {order.prepay_id for n, order in books.received.items() if n not in forgotten}
     unseen = [
         entry.at_ms
         for entry in world.simulator.store.entries

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from checkstand.domain.anomaly import UNSETTLED_MONEY
 from checkstand.simulator.records import Order, Refund
@@ -12,6 +12,8 @@ from torture.backups import Forgotten
 from torture.world import World
 
 Row = Mapping[str, Any]
+#: Hosts learn the database's clock to within their way to it.
+CLOCKS_AGREE: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

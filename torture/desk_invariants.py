@@ -10,11 +10,9 @@ from uuid import UUID
 from checkstand.domain.limits import LimitKind
 from checkstand.simulator.records import Refund, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
-from torture.books import Books, Row
+from torture.books import CLOCKS_AGREE, Books, Row
 from torture.desk import Hand
 
-#: Hosts learn the database's clock to within their way to it.
-_CLOCKS_AGREE: Final = timedelta(seconds=1)
 #: A host writes the moment at which it began, and a slow database may hold it up afterwards.
 _SLACK: Final = timedelta(seconds=10)
 _HELD_UP: Final = timedelta(seconds=60)
@@ -88,7 +86,7 @@ def _limit_of_refunds(
 
     until = on_database(limits[taken_back[0]].begun_at) if taken_back else books.now
     most = max(s.most for s in held if s.most is not None)
-    return on_database(held[0].done_at) + _CLOCKS_AGREE, until - _CLOCKS_AGREE, most
+    return on_database(held[0].done_at) + CLOCKS_AGREE, until - CLOCKS_AGREE, most
 
 
 def _unapproved(books: Books, currency: str, since: datetime, until: datetime) -> list[Decimal]:

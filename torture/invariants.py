@@ -14,7 +14,7 @@ from checkstand.simulator.records import NoticeState, RefundStatus
 from checkstand.simulator.server import DEFAULT_MERCHANT
 from torture.ambient import BEGAN_AT
 from torture.audit_invariants import AUDIT_INVARIANTS
-from torture.books import Books, Row, awaits_approval
+from torture.books import CLOCKS_AGREE, Books, Row, awaits_approval
 from torture.desk_invariants import DESK_INVARIANTS
 from torture.explaining_invariants import EXPLAINING_INVARIANTS
 
@@ -22,8 +22,6 @@ _UNPAID = {"CREATED", "PENDING_PAYMENT"}
 _LIVE = {"PREPARED", "SUBMITTING", "OPEN", "CLOSING"}
 #: Whatever was due this long ago should have been done.
 _MARGIN = timedelta(hours=8)
-#: Hosts learn the database's clock to within their way to it.
-_CLOCKS_AGREE: Final = timedelta(seconds=1)
 #: So long an outcome may be unknown before a person is told.
 _ALARM: Final = timedelta(minutes=15)
 #: A call ends within so many seconds, and its answer waits so long for the database.
@@ -85,7 +83,7 @@ def recovery_acts_on_nothing(books: Books) -> Iterator[str]:
         yield from (
             f"{what} at {at}, in a recovery that went on until {ended}"
             for at, what in acts
-            if recovery["began_at"] + _CLOCKS_AGREE < at < ended - _CLOCKS_AGREE
+            if recovery["began_at"] + CLOCKS_AGREE < at < ended - CLOCKS_AGREE
         )
 
 
@@ -148,7 +146,7 @@ def was_over(books: Books, order_id: Any) -> bool:
 def was_long(books: Books, anomaly: Row) -> bool:
     """Say whether what is not known can have been so for as long as the alarm waits."""
     (attempt,) = books.rows("attempts", attempt_id=anomaly["attempt_id"])
-    return bool(anomaly["opened_at"] >= attempt["created_at"] + _ALARM - _CLOCKS_AGREE)
+    return bool(anomaly["opened_at"] >= attempt["created_at"] + _ALARM - CLOCKS_AGREE)
 
 
 def was_asked_elsewhere(books: Books, anomaly: Row) -> bool:

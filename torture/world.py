@@ -400,23 +400,15 @@ class _Logs:
 
     def __call__(self, _logger: Any, method: str, entry: Any) -> Any:
         lines = self._world.trace.lines
-        error = entry.get("exc_info")
-        if isinstance(raised := _raised(error), Exception) and not isinstance(
-            raised, CheckstandError
-        ):
-            self._world.complaints.append(f"{entry.get('event')}: {raised!r}")
+        given = entry.get("exc_info")
+        error = sys.exc_info()[1] if given is True else given
+        if isinstance(error, Exception) and not isinstance(error, CheckstandError):
+            self._world.complaints.append(f"{entry.get('event')}: {error!r}")
         if lines is not None:
             detail = {k: v for k, v in entry.items() if k not in {"event", "exc_info"}}
-            lines.append(f"# {method} {entry.get('event')} {detail} {_error(error)}")
+            told = repr(error) if error else ""
+            lines.append(f"# {method} {entry.get('event')} {detail} {told}")
         raise structlog.DropEvent
-
-
-def _raised(given: Any) -> Any:
-    return sys.exc_info()[1] if given is True else given
-
-
-def _error(given: Any) -> str:
-    return repr(_raised(given)) if given else ""
 
 
 def _nowhere(*_: Any) -> Any:
